@@ -1,0 +1,79 @@
+"""Actors in structured concurrency: workers that answer messages, on nodes that supervise them.
+
+Start reading at `Node`. Errors are in `autonomy.errors`.
+"""
+
+from __future__ import annotations
+
+from . import errors
+from ._actors.gathering import gather
+from ._actors.mailbox import Mailbox
+from ._sansio.backoff import Backoff
+from ._sansio.reports import DeadLetter, Down, NodeStatistics, WorkerInfo
+from ._sansio.restarts import ChildSpec, Escalate, Restart, Resume, Stop
+from ._zone.zone import Zone
+from .abc import Context, NodeRef, ThreadContext, Timer, Watch, Worker
+from .errors import (
+    AmbiguousWorker,
+    AutonomyError,
+    CallCycle,
+    DeadlineExceeded,
+    MailboxFull,
+    NodeDown,
+    NoReply,
+    NotAllowed,
+    RestartLimitReached,
+    Unreachable,
+    WorkerExists,
+    WorkerFailed,
+    WorkerNotFound,
+    WorkerStopped,
+)
+from .logs import debug, error, get_logger, info, set_log_level, set_log_levels, warning
+from .node import Node, open_node
+
+__all__ = [
+    "AmbiguousWorker",
+    "AutonomyError",
+    "Backoff",
+    "CallCycle",
+    "ChildSpec",
+    "Context",
+    "DeadLetter",
+    "DeadlineExceeded",
+    "Down",
+    "Escalate",
+    "Mailbox",
+    "MailboxFull",
+    "NoReply",
+    "Node",
+    "NodeDown",
+    "NodeRef",
+    "NodeStatistics",
+    "NotAllowed",
+    "Restart",
+    "RestartLimitReached",
+    "Resume",
+    "Stop",
+    "ThreadContext",
+    "Timer",
+    "Unreachable",
+    "Watch",
+    "Worker",
+    "WorkerExists",
+    "WorkerFailed",
+    "WorkerInfo",
+    "WorkerNotFound",
+    "WorkerStopped",
+    "Zone",
+    "debug",
+    "error",
+    "errors",
+    "gather",
+    "get_logger",
+    "info",
+    "open_node",
+    "set_log_level",
+    "set_log_levels",
+    "warning",
+]

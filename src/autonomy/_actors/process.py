@@ -1,0 +1,497 @@
+"""One worker: its mailbox, its task, one message at a time, and its lives.
+
+A process keeps its name, its mailbox and its figures for as long as the worker is registered. Within that it goes
+through one life after another, each with an object of its own if supervision restarts it: ``on_start``, messages,
+``on_stop``. `_handle_messages` is the hot loop of the library; all else happens once a life. What follows a life,
+`supervisor` decides.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from sys import getrefcount
+from typing import Any
+
+import trio
+from trio.lowlevel import Task, cancel_shielded_checkpoint, checkpoint, current_task
+
+from .. import logs
+from .._sansio.envelope import MESSAGE, REQUEST, Envelope
+from .._sansio.reports import Down, WorkerInfo, WorkerState
+from .._sansio.restarts import Ending
+from ..errors import WorkerStopped
+from .calling import call_in_thread, message_in_thread
+from .debts import Debts, text_of
+from .queue import Queue
+from .runtime import SLICE, Runtime
+from .watching import Lookout
+from .worker_objects import check_worker, claim, release
+
+_log = logs.get_logger("worker")
+_NOTHING = Envelope(MESSAGE, "", "")
+_PATIENCE_WHEN_CANCELLED = 1.0
+"""Seconds that ``on_stop`` has when the worker was cancelled rather than stopped."""
+
+current_process: ContextVar[Process | None] = ContextVar("autonomy_process", default=None)
+"""The worker whose task this is, or whose handler's child task or thread."""
+
+
+class Handling:
+    """One message in a worker's hands. `context` gives it the words that users know."""
+
+    __slots__ = ("answered", "envelope", "process")
+
+    def __init__(self, process: Process, envelope: Envelope) -> None:
+        self.process = process
+        self.envelope = envelope
+        self.answered = False
+
+    def for_thread(self) -> object:
+        """Return what a plain handler gets in place of this."""
+        return self
+
+
+class Process:
+    """A registered worker.
+
+    Args:
+        runtime: What all workers of the node share.
+        name: Its name, free and checked.
+        worker: The object, or with `makes_workers` what makes one for each life.
+        after: Called between two lives; says whether there is another one, and sets `reason` if there is not.
+        resumes: Whether a handler that raises fails its message alone.
+        buried: Called once, when the name may be given to somebody else.
+        contexts: What handlers get.
+        incarnation: Id of this start.
+        changed: Called when a life begins, and before the next one may.
+        parent: The worker that this one is a child of.
+    """
+
+    __slots__ = (
+        "_after",
+        "_buried",
+        "_changed",
+        "_contexts",
+        "_current",
+        "_farewell",
+        "_gone",
+        "_handler",
+        "_makes_workers",
+        "_patience",
+        "_rest",
+        "_resumes",
+        "_scope",
+        "_source",
+        "_stop_reason",
+        "_task",
+        "_wish",
+        "_worker",
+        "address",
+        "alive",
+        "belongings",
+        "children",
+        "debts",
+        "failed",
+        "failure",
+        "handled",
+        "has_started",
+        "idle",
+        "incarnation",
+        "name",
+        "parent",
+        "queue",
+        "reason",
+        "restarts",
+        "runtime",
+        "started",
+        "started_at",
+        "state",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        name: str,
+        worker: object,
+        *,
+        makes_workers: bool,
+        capacity: int,
+        resumes: bool,
+        after: Callable[[Process, Ending, Exception | None], Awaitable[bool]],
+        buried: Callable[[Process], None],
+        contexts: type[Handling],
+        incarnation: str,
+        changed: Callable[[], None] | None = None,
+        parent: Process | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self._source = worker
+        self._makes_workers = makes_workers
+        self._worker: Any = None if makes_workers else worker
+        self._resumes = resumes
+        self._after = after
+        self._buried = buried
+        self._changed = changed
+        self._contexts = contexts
+        self._wish: Ending | None = None
+        self.has_started = False
+        self._patience = 5.0
+        self._stop_reason = "stopped"
+        self._farewell: trio.CancelScope | None = None
+        self._scope = trio.CancelScope()
+        self._rest: trio.CancelScope | None = None
+        self._task: Task | None = None
+        self._handler: Callable[[Any, str], Awaitable[None]] | None = None
+        self._current: Handling | None = None
+        self.debts = Debts(name, runtime)
+        self._gone: trio.Event | None = None
+        self.name = name
+        self.address = f"{name}@{runtime.name}"
+        self.incarnation = incarnation
+        self.parent = parent
+        self.queue = Queue(capacity)
+        self.state: WorkerState = "starting"
+        self.started_at = runtime.clock()
+        self.started: trio.Event | None = None
+        self.idle: trio.Event | None = None
+        self.reason = "stopped"
+        self.failure: Exception | None = None
+        self.alive = False
+        self.handled = self.failed = self.restarts = 0
+        self.children: dict[str, Process] | None = None
+        self.belongings: dict[object, Callable[[], object]] | None = None
+        self.watchers: list[Lookout] | None = None
+
+    # --- what others see and ask
+
+    def describe(self) -> str:
+        """Return the kind of worker and its age, for error texts."""
+        kind = self._source.__name__ if isinstance(self._source, type) else type(self._source).__name__
+        return f"{kind}, started {self.runtime.clock() - self.started_at:.0f} s ago"
+
+    def info(self) -> WorkerInfo:
+        """Return its figures at this moment."""
+        return WorkerInfo(
+            {
+                "name": self.name,
+                "state": self.state,
+                "mailbox": self.queue.queued,
+                "handled": self.handled,
+                "failed": self.failed,
+                "restarts": self.restarts,
+            }
+        )
+
+    def handled_by(self, task: Task) -> Envelope | None:
+        """Return the message being handled if `task` belongs to its handler, itself or as a task below it."""
+        if self._current is None:
+            return message_in_thread.get()
+        while task is not self._task:
+            nursery = task.parent_nursery
+            if nursery is None:
+                return message_in_thread.get()  # in a thread's call; otherwise a task that outlives its handler
+            task = nursery.parent_task
+        return self._current.envelope
+
+    def check_alive(self, what: str) -> None:
+        """Raise WorkerStopped if this life is over: it could not take care of what it starts now."""
+        if not self.alive:
+            text = f"worker {self.name!r} on node {self.runtime.name!r} has ended and {what}"
+            raise WorkerStopped(text, outcome="not_sent", worker=self.name, node=self.runtime.name)
+
+    def own(self, thing: object, close: Callable[[], object]) -> None:
+        """Close a thing when this life ends, unless it is disowned before."""
+        if self.belongings is None:
+            self.belongings = {}
+        self.belongings[thing] = close
+
+    def disown(self, thing: object) -> None:
+        """Forget a thing that is closed."""
+        if self.belongings is not None:
+            self.belongings.pop(thing, None)
+
+    def starts_at_once(self) -> bool:
+        """Whether its start cannot fail, nor take time: there is an object, and it has no ``on_start``."""
+        return not self._makes_workers and not hasattr(self._worker, "on_start")
+
+    def stops_at_once(self) -> bool:
+        """Whether its stop takes no time: no children, no ``on_stop``."""
+        return not self.children and not hasattr(self._worker, "on_stop")
+
+    def end(self, wish: Ending) -> None:
+        """Let this life end once the message at hand is handled. A wish to stop outlasts every other one."""
+        if self._wish != "stopped":
+            self._wish = wish
+        if wish == "stopped":
+            self.state = "stopping"
+        if self.queue.parked is not None:
+            self.queue.wake()
+        if self._rest is not None:
+            self._rest.cancel()
+
+    def hurry(self) -> None:
+        """Cut short whatever runs, its end included: that has a second left."""
+        self._patience = 0.0
+        self.cut_short()
+        if self._farewell is not None:
+            self._farewell.deadline = self.runtime.clock() + _PATIENCE_WHEN_CANCELLED
+
+    def cut_short(self) -> None:
+        """Cancel what runs in this life."""
+        self._scope.cancel()
+
+    async def stop(self, patience: float, reason: str = "stopped") -> None:
+        """Stop: finish the message at hand within `patience` seconds, then go. Returns when the name is free."""
+        self._patience = patience
+        self._stop_reason = reason
+        self.end("stopped")
+        with trio.move_on_after(patience):
+            await self.gone.wait()
+        self.cut_short()
+        await self.gone.wait()
+
+    @property
+    def gone(self) -> trio.Event:
+        """Set when the worker has ended for good and its name is free."""
+        if self._gone is None:
+            self._gone = trio.Event()
+        return self._gone
+
+    async def wait_idle(self) -> bool:
+        """Wait until it has nothing to do; return whether that was so at once."""
+        if self.at_rest():
+            return True
+        while not self.at_rest():
+            self.idle = trio.Event()
+            await self.idle.wait()
+        return False
+
+    def at_rest(self) -> bool:
+        """Whether it has nothing to do."""
+        waits = self.queue.parked is not None or self._rest is not None
+        return (waits and self.queue.is_empty) or (self._gone is not None and self._gone.is_set())
+
+    # --- its task
+
+    async def run(self) -> None:
+        """Live, as often as supervision wants it; then leave nothing behind."""
+        current_process.set(self)
+        self._task = current_task()
+        self.reason = "cancelled"
+        try:
+            await self._lives()
+        except BaseException as error:  # noqa: BLE001  # sorted out there
+            self._raise_cancelled(error)
+        finally:
+            self._bury()
+
+    async def _lives(self) -> None:
+        while True:
+            try:
+                ending, error = await self._life()
+            finally:
+                await self._end_of_life()
+            if self._wish != "stopped":
+                self.state = "restarting"
+            self.failure = error
+            if not await self._goes_on(ending, error):
+                return
+            self._wish = None
+            self._scope = trio.CancelScope()
+            self.restarts += 1
+
+    async def _goes_on(self, ending: Ending, error: Exception | None) -> bool:
+        again = False
+        if not self.has_started:
+            self.reason = self._stop_reason if error is None else f"failed: {text_of(error)}"
+        elif self._wish != "stopped":
+            with trio.CancelScope() as self._rest:
+                again = await self._after(self, ending, error)
+            self._rest = None
+        if self._wish == "stopped":  # before, or while it rested
+            self.reason = self._stop_reason
+            return False
+        return again
+
+    async def _life(self) -> tuple[Ending, Exception | None]:
+        self.alive = True
+        with self._scope:
+            try:
+                if self._makes_workers:
+                    self._worker = self._make_worker()
+                await self._call_hook("on_start")
+            except Exception as error:  # noqa: BLE001  # the worker's own code
+                return "failed", error
+            self.has_started = True
+            self.state = "running"
+            if self.started is not None:
+                self.started.set()
+            if self._changed is not None:
+                self._changed()
+            self._handler = self._handler_of(self._worker)
+            self.runtime.watchdog.busy += 1
+            try:
+                error_of_handler = await self._handle_messages()
+            finally:
+                self.runtime.watchdog.busy -= 1
+            if error_of_handler is not None:
+                return "failed", error_of_handler
+        return self._wish or "stopped", None
+
+    async def _handle_messages(self) -> Exception | None:
+        """Handle one message after the other until another wish is there, or return what ended that."""
+        queue, runtime, handle = self.queue, self.runtime, self._handler
+        take, now, pending, watchdog = queue.take, runtime.slice_clock, runtime.replies.pending, runtime.watchdog
+        assert handle is not None
+        handling = self._current = self._contexts(self, _NOTHING)
+        alone = getrefcount(handling)  # one more says that a handler kept its context
+        slice_ends = 0.0
+        while self._wish is None:
+            if not queue.queued:
+                if getrefcount(handling) == alone:
+                    handling.envelope = _NOTHING  # an idle worker holds no message
+                if self.idle is not None:
+                    self.idle.set()
+                watchdog.busy -= 1
+                try:
+                    await queue.park()
+                finally:
+                    watchdog.busy += 1
+                if watchdog.asleep:
+                    watchdog.wake(_HOT_LOOP)
+                slice_ends = now() + SLICE
+                continue
+            if now() > slice_ends:
+                if watchdog.asleep:
+                    watchdog.wake(_HOT_LOOP)
+                await checkpoint()
+                watchdog.turns += 1
+                slice_ends = now() + SLICE
+            envelope = take()
+            queue.queued -= 1
+            wants_reply = envelope.kind
+            if wants_reply == REQUEST:
+                slot = pending.get(envelope.id)
+                if slot is None:
+                    continue  # withdrawn, or too late
+                slot.taken = True
+            if getrefcount(handling) == alone:
+                handling.envelope = envelope
+                handling.answered = False
+            else:
+                handling = self._current = self._contexts(self, envelope)
+            try:
+                await handle(handling, envelope.body)
+            except Exception as error:  # noqa: BLE001  # the worker's own code
+                self._handler_failed(envelope, error, answered=handling.answered)
+                handling.answered = True
+                if not self._resumes:
+                    return error
+            except BaseException:
+                self.debts.cut_off(envelope, answered=handling.answered)
+                raise
+            else:
+                self.handled += 1
+                if wants_reply and not handling.answered:
+                    if getrefcount(handling) != alone:
+                        # Trio's scheduler holds what it resumed this task with until the next step. If that was a
+                        # Cancelled that the handler caught, its traceback holds the handler's frame and the context.
+                        await cancel_shielded_checkpoint()
+                    if getrefcount(handling) == alone and not handling.answered:
+                        self.debts.unanswered(envelope)
+                    elif not handling.answered:
+                        self.debts.keep(envelope)
+        return None
+
+    def _handler_failed(self, envelope: Envelope, error: Exception, *, answered: bool) -> None:
+        self.failed += 1
+        self.debts.failed(envelope, error, answered=answered)
+
+    def _handler_of(self, worker: Any) -> Callable[[Any, str], Awaitable[None]]:
+        handle: Callable[[Any, str], Awaitable[None]] = worker.handle_message
+        return handle if inspect.iscoroutinefunction(handle) else self._handle_in_thread
+
+    async def _handle_in_thread(self, handling: Handling, message: str) -> None:
+        handle, envelope, threads = self._worker.handle_message, handling.envelope, self.runtime.threads
+        await call_in_thread(handle, handling.for_thread(), message, envelope=envelope, threads=threads)
+
+    async def _call_hook(self, name: str) -> None:
+        hook = getattr(self._worker, name, None)
+        if hook is None:
+            return
+        envelope = Envelope(MESSAGE, self.name, "")
+        self._current = handling = self._contexts(self, envelope)
+        if inspect.iscoroutinefunction(hook):
+            await hook(handling)
+        else:
+            await call_in_thread(hook, handling.for_thread(), envelope=envelope, threads=self.runtime.threads)
+
+    def _make_worker(self) -> object:
+        assert callable(self._source)
+        worker = check_worker(self._source(), self.name)
+        claim(worker, self.name)
+        return worker
+
+    # --- the end
+
+    async def _end_of_life(self) -> None:
+        """Stop the children, run ``on_stop``, close what this life opened, answer what it kept."""
+        self.alive = False
+        begun = self._handler is not None
+        self._handler = None
+        if self.children or (begun and hasattr(self._worker, "on_stop")):
+            cancelled = trio.current_effective_deadline() == -math.inf
+            patience = _PATIENCE_WHEN_CANCELLED if cancelled else max(self._patience, _PATIENCE_WHEN_CANCELLED)
+            with trio.CancelScope(shield=True) as self._farewell:
+                for child in reversed(list((self.children or {}).values())):
+                    await child.stop(0 if cancelled else patience)
+                if begun:
+                    await self._run_on_stop(patience)
+        self._current = None
+        belongings, self.belongings = self.belongings, None
+        for close in (belongings or {}).values():
+            close()
+        self.debts.close()
+        if self._worker is not None:
+            release(self._worker)
+            self._worker = None
+
+    async def _run_on_stop(self, patience: float) -> None:
+        with trio.move_on_after(patience) as scope:
+            try:
+                await self._call_hook("on_stop")
+            except Exception as error:  # noqa: BLE001  # the worker's own code
+                _log.exception("on_stop failed", error, worker=self.address)
+        if scope.cancelled_caught:
+            _log.warning("on_stop took too long and was cancelled", worker=self.address, seconds=patience)
+
+    def _raise_cancelled(self, error: BaseException) -> None:
+        """Let a cancellation go on to Trio, and end the node with anything else: nothing here swallows it (L5)."""
+        cancelled: BaseException | None = error if isinstance(error, trio.Cancelled) else None
+        rest: BaseException | None = error if cancelled is None else None
+        if isinstance(error, BaseExceptionGroup):
+            cancelled, rest = error.split(trio.Cancelled)
+        if rest is not None:
+            self.reason = f"failed: {text_of(rest)}"
+            self.runtime.crash(rest)
+        if cancelled is not None:
+            raise cancelled
+
+    def _bury(self) -> None:
+        self._buried(self)
+        self.debts.left_behind(self.queue.close(), self.reason)
+        for lookout in self.watchers or ():
+            lookout.report(Down(self.address, self.incarnation, self.reason))
+        self.watchers = None
+        if self.idle is not None:
+            self.idle.set()
+        self.gone.set()
+        if self.started is not None:
+            self.started.set()
+
+
+_HOT_LOOP = Process._handle_messages.__code__

@@ -1,0 +1,51 @@
+"""Names to mailboxes: who lives on this node.
+
+One name, one owner: a worker, a group of workers, or a `Mailbox` of a program. The registry is the only writer of its
+tables; `queues` is the one that every message is looked up in.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from ..errors import WorkerExists
+from .inbox import Inbox
+from .process import Process
+from .queue import Queue
+from .supervisor import Group
+
+
+class Registry:
+    """The names of one node."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self.workers: dict[str, Process] = {}
+        self.queues: dict[str, Queue] = {}
+        self.groups: dict[str, Group] = {}
+        self.inboxes: WeakValueDictionary[str, Inbox] = WeakValueDictionary()
+
+    def check_free(self, name: str) -> None:
+        """Raise WorkerExists if `name` is taken."""
+        if name in self.workers:
+            process = self.workers[name]
+            raise WorkerExists(
+                f"node {self._node!r} already has a worker {name!r} ({process.describe()}). "
+                "Stop it first, or start yours under another name."
+            )
+        if name in self.groups or name in self.inboxes:
+            what = "group" if name in self.groups else "mailbox"
+            raise WorkerExists(
+                f"node {self._node!r} already has a {what} {name!r}. Close it first, or choose another name."
+            )
+
+    def add(self, process: Process) -> None:
+        """Register a worker under its free name."""
+        self.workers[process.name] = process
+        self.queues[process.name] = process.queue
+
+    def remove(self, process: Process) -> None:
+        """Free the name of a worker that has ended."""
+        if self.workers.get(process.name) is process:
+            del self.workers[process.name]
+            del self.queues[process.name]

@@ -1,0 +1,241 @@
+"""The verbs that an envelope moves by.
+
+`find` says which mailbox an address means. `put_within` may wait: that is the back-pressure that a sender feels.
+Replies do not come this way; they go straight to `replies`. What a call inherits from the message its worker is
+handling is decided here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+from trio.lowlevel import checkpoint, current_task
+
+from .. import errors
+from .._sansio.address import check_node_name, parse_address
+from .._sansio.envelope import MESSAGE, REQUEST, Envelope, Failure
+from ..errors import (
+    CallCycle,
+    MailboxFull,
+    NodeDown,
+    NoReply,
+    RestartLimitReached,
+    Unreachable,
+    WorkerFailed,
+    WorkerNotFound,
+)
+from .inbox import Inbox
+from .process import current_process
+from .queue import Queue
+from .registry import Registry
+from .runtime import Runtime
+
+Target = Queue | Inbox
+
+
+class Router:
+    """Brings envelopes to the mailboxes of one node.
+
+    Attributes:
+        refusal: Why the program may send nothing more, or None. Workers may, until they are stopped.
+    """
+
+    def __init__(self, runtime: Runtime, registry: Registry, start_soon: Callable[..., object]) -> None:
+        self._runtime = runtime
+        self._registry = registry
+        self._start_soon = start_soon
+        self.refusal: str | None = None
+
+    def find(self, address: str, node: object = None) -> tuple[str, Target]:
+        """Return the worker's name and the mailbox that an address means.
+
+        Raises:
+            TypeError, ValueError: It is no address, or names two nodes.
+            WorkerNotFound: Nobody has that name here.
+            Unreachable: It names another node.
+            NodeDown: This node takes no more messages from its program.
+        """
+        name = self.name_here(address, node)
+        here = self._runtime.name
+        if self.refusal is not None and not self._is_asked_by_worker():
+            raise NodeDown(f"node {here!r} {self.refusal}", outcome="not_sent", worker=name, node=here)
+        target = self._registry.queues.get(name) or self._registry.inboxes.get(name)
+        if target is None:
+            what = " (it is a group; address its workers)" if name in self._registry.groups else ""
+            raise WorkerNotFound(
+                f"no worker {name!r} on node {here!r}{what}", outcome="not_sent", worker=name, node=here
+            )
+        return name, target
+
+    def _is_asked_by_worker(self) -> bool:
+        caller = current_process.get()
+        return caller is not None and caller.runtime is self._runtime
+
+    def name_here(self, address: str, node: object = None) -> str:
+        """Return the worker's name in an address; raise Unreachable if that is on another node."""
+        name, at = parse_address(address)
+        at = self._which_node(address, at, node)
+        here = self._runtime.name
+        if at is not None and at != here:
+            raise Unreachable(f"node {at!r} is not known to node {here!r}", outcome="not_sent", worker=name, node=at)
+        return name
+
+    def _which_node(self, address: str, at: str | None, node: object) -> str | None:
+        if node is None:
+            return at
+        wanted = check_node_name(getattr(node, "name", node))
+        if at is not None and at != wanted:
+            raise ValueError(f"address {address!r} and node={wanted!r} name two nodes; write one of them")
+        return wanted
+
+    def find_worker(self, address: str, node: object = None) -> tuple[str, Queue]:
+        """As `find`, for something that wants a reply: a `Mailbox` cannot give one."""
+        name, target = self.find(address, node)
+        if isinstance(target, Inbox):
+            here = self._runtime.name
+            text = f"{name!r} on node {here!r} is a mailbox, which cannot reply. Use send_message"
+            raise WorkerNotFound(text, outcome="not_sent", worker=name, node=here)
+        return name, target
+
+    async def put_within(self, name: str, target: Target, envelope: Envelope, seconds: float) -> None:
+        """Add an envelope to a full mailbox as soon as there is room.
+
+        Raises:
+            MailboxFull: No room came within `seconds`, or the sender is the worker that should make it.
+            WorkerNotFound: The mailbox was closed meanwhile.
+        """
+        here = self._runtime.name
+        process = current_process.get()
+        if process is not None and process.queue is target:
+            text = f"mailbox of {name!r} on node {here!r} is full, and it is its own worker that sends to it"
+            raise MailboxFull(text, outcome="not_sent", worker=name, node=here)
+        started = self._runtime.clock()
+        try:
+            with trio.move_on_after(max(seconds, 0.0)):
+                await target.put(envelope)
+                return
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            text = f"mailbox {name!r} on node {here!r} was closed"
+            raise WorkerNotFound(text, outcome="not_sent", worker=name, node=here) from None
+        elapsed = self._runtime.clock() - started
+        text = f"mailbox of {name!r} on node {here!r} stayed full for {seconds:g} s"
+        raise MailboxFull(text, outcome="not_sent", worker=name, node=here, elapsed=elapsed)
+
+    async def put(self, name: str, target: Target, envelope: Envelope, seconds: float) -> None:
+        """Add an envelope, at once or within `seconds`; errors as `put_within`."""
+        try:
+            target.put_nowait(envelope)
+        except trio.WouldBlock:
+            await self.put_within(name, target, envelope, seconds)
+
+    async def send(self, address: str, message: str, node: object, seconds: float) -> None:
+        """Send a message the long way: to any address, and within any time."""
+        name, target = self.find(address, node)
+        await self.put(name, target, self._message(name, message), seconds)
+
+    def send_nowait(self, address: str, message: str) -> None:
+        """Send a message, or raise MailboxFull."""
+        name, target = self.find(address)
+        try:
+            target.put_nowait(self._message(name, message))
+        except trio.WouldBlock:
+            text = f"mailbox of {name!r} on node {self._runtime.name!r} is full"
+            raise MailboxFull(text, outcome="not_sent", worker=name, node=self._runtime.name) from None
+
+    @staticmethod
+    def _message(name: str, message: str) -> Envelope:
+        sender = current_process.get()
+        return Envelope(MESSAGE, name, message, 0, "" if sender is None else sender.address)
+
+    def put_soon(self, envelope: Envelope, done: Callable[[], None]) -> bool:
+        """Add an envelope without waiting; where there is no room, leave it to a task, return False and call `done`
+        after it.
+
+        What cannot be delivered becomes a dead letter.
+        """
+        try:
+            name, target = self.find(envelope.to)
+        except NoReply as error:
+            self._runtime.dead_letters.report(envelope, str(error))
+            return True
+        try:
+            target.put_nowait(envelope)
+        except trio.WouldBlock:
+            self._start_soon(self._put_or_report, name, target, envelope, done)
+            return False
+        return True
+
+    async def _put_or_report(self, name: str, target: Target, envelope: Envelope, done: Callable[[], None]) -> None:
+        try:
+            await self.put_within(name, target, envelope, self._runtime.default_timeout)
+        except NoReply as error:
+            self._runtime.dead_letters.report(envelope, str(error))
+        finally:
+            done()
+
+    async def converse(self, answer: Envelope) -> None:
+        """Hand a reply to the mailbox of its conversation, waiting for room there."""
+        replies = self._runtime.replies
+        inbox = replies.conversations.get(answer.id)
+        if inbox is None or inbox.closed:
+            replies.dropped += 1
+            return
+        try:
+            await self.put(inbox.name, inbox, answer, self._runtime.default_timeout)
+        except WorkerNotFound:  # it was closed while this reply waited for room
+            replies.dropped += 1
+
+    async def forward(self, envelope: Envelope) -> None:
+        """Bring a message that a worker passes on to the worker it names."""
+        await checkpoint()
+        name, target = self.find(envelope.to) if envelope.kind == MESSAGE else self.find_worker(envelope.to)
+        envelope.to = name
+        seconds = self._runtime.default_timeout
+        if envelope.kind == REQUEST:
+            self.check_cycle(name, envelope.chain)
+            seconds = min(seconds, envelope.deadline - self._runtime.clock())
+        await self.put(name, target, envelope, seconds)
+
+    def check_cycle(self, name: str, chain: tuple[str, ...]) -> None:
+        """Raise CallCycle if the worker `name` is one of those that wait."""
+        here = self._runtime.name
+        if f"{name}@{here}" in chain:
+            text = f"it waits for this very request itself, through {' → '.join((*chain, f'{name}@{here}'))}"
+            raise CallCycle(text, outcome="not_sent", worker=name, node=here)
+
+    def inherited(self, deadline: float) -> tuple[str, tuple[str, ...], float]:
+        """Return the sender of a call made now, the workers that wait for it, and its deadline if the caller's own is
+        `deadline`.
+        """
+        process = current_process.get()
+        if process is None:
+            return "", (), deadline
+        handled = process.handled_by(current_task())
+        if handled is None:
+            return process.address, (), deadline
+        if handled.kind == REQUEST and handled.deadline < deadline:
+            deadline = handled.deadline
+        return process.address, (*handled.chain, process.address), deadline
+
+    def no_reply(self, name: str, seconds: float, started: float, why: NoReply | Failure) -> NoReply:
+        """Return the error for a request to `name` that was given `seconds`, began at `started`, and got no reply for
+        `why`.
+        """
+        node = self._runtime.name if isinstance(why, Failure) else why.node or self._runtime.name
+        kind = getattr(errors, why.kind) if isinstance(why, Failure) else type(why)
+        reason = why.text if isinstance(why, Failure) else str(why)
+        error: NoReply = kind(
+            f"no reply from '{name}@{node}' before timeout={round(seconds, 3):g}s: {reason}",
+            outcome=why.outcome,
+            worker=name,
+            node=node,
+            elapsed=self._runtime.clock() - started,
+        )
+        if isinstance(why, Failure):
+            if isinstance(error, WorkerFailed):
+                error.remote_type, error.remote_message = why.remote_type, why.remote_message
+                error.remote_traceback = why.remote_traceback
+            if why.cause:
+                error.__cause__ = RestartLimitReached(why.cause)
+        return error

@@ -1,0 +1,458 @@
+"""The actors of one node: where the parts of this wing are joined.
+
+Starts and stops workers, groups, mailboxes, timers and watches, and brings all of them to rest when the node leaves.
+Messages do not come by here: `node` hands them to the router. The name is Akka's for the same thing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+
+from .. import logs
+from .._sansio.address import check_name, parse_address
+from .._sansio.border import check_count, check_delay, check_message
+from .._sansio.envelope import FAILURE, Envelope, Failure
+from .._sansio.reports import Down, NodeStatistics, WorkerInfo
+from .._sansio.restarts import (
+    ChildSpec,
+    Restart,
+    RestartWindow,
+    Resume,
+    Strategy,
+    Supervision,
+    check_children,
+    check_strategy,
+    check_supervision,
+)
+from ..abc import Allow, OnConflict
+from ..errors import NodeDown, WorkerExists, WorkerNotFound, WorkerStopped
+from .allowed import check_allow
+from .context import WorkerContext
+from .inbox import Inbox
+from .mailbox import Mailbox
+from .process import Process, current_process
+from .registry import Registry
+from .router import Router
+from .runtime import Runtime
+from .supervisor import Group, Solo
+from .timers import PendingTimer
+from .watching import Lookout
+from .worker_objects import check_worker, claim
+
+_log = logs.get_logger("node")
+_PATIENCE = 5.0
+"""Seconds for a message at hand, and again for ``on_stop``, when nobody says otherwise."""
+
+
+class ActorSystem:
+    """All workers of one node and what belongs to them.
+
+    Args:
+        runtime: The parts they share; the system completes it.
+        nursery: Where workers, groups and deliveries run. Whoever opened it closes the system before it.
+    """
+
+    def __init__(self, runtime: Runtime, nursery: trio.Nursery) -> None:
+        self._runtime = runtime
+        self._nursery = nursery
+        self._starts = 0
+        self.registry = Registry(runtime.name)
+        self.router = Router(runtime, self.registry, nursery.start_soon)
+        runtime.converse = self.router.converse
+        runtime.forward = self.router.forward
+        runtime.put_soon = self.router.put_soon
+        runtime.start_timer = self.start_timer
+        runtime.start_worker = self.start_worker
+        runtime.watch = self.watch
+
+    # --- workers
+
+    async def start_worker(
+        self,
+        name: str,
+        worker: object,
+        supervision: Supervision,
+        capacity: int,
+        allow: Allow,
+        on_conflict: OnConflict,
+        parent: Process | None = None,
+    ) -> None:
+        """Start a worker; see `Node.start_worker`."""
+        check_name(name)
+        policy = check_supervision(supervision)
+        check_count(capacity, "mailbox_capacity")
+        check_allow(allow)
+        makes_workers = isinstance(policy, Restart)
+        self._check_source(worker, name, makes_workers=makes_workers)
+        await checkpoint_if_cancelled()
+        self._check_open()
+        if parent is not None:
+            parent.check_alive("starts no children")
+        if await self._keeps_other(name, on_conflict):
+            await cancel_shielded_checkpoint()
+            return
+        solo = Solo(policy)
+        process = self._make_process(
+            name,
+            worker,
+            makes_workers=makes_workers,
+            capacity=capacity,
+            resumes=isinstance(policy, Resume),
+            keeper=solo,
+            parent=parent,
+        )
+        if parent is not None:
+            parent.children = parent.children or {}
+            parent.children[name] = process
+        await self._start_process(process)
+
+    @staticmethod
+    def _check_source(worker: object, name: str, *, makes_workers: bool) -> None:
+        if not makes_workers:
+            check_worker(worker, name)
+        elif not isinstance(worker, type) and (not callable(worker) or hasattr(worker, "handle_message")):
+            raise TypeError(
+                f"worker {name!r} is to be restarted with fresh objects, so pass a class or a factory such as "
+                f"{type(worker).__name__} or lambda: {type(worker).__name__}(...), not an object"
+            )
+
+    def _check_open(self) -> None:
+        if self.router.refusal is not None:
+            here = self._runtime.name
+            raise NodeDown(
+                f"node {here!r} {self.router.refusal}; it starts no more workers", outcome="not_sent", node=here
+            )
+
+    async def _keeps_other(self, name: str, on_conflict: OnConflict) -> bool:
+        """Return True if the worker that has the name stays; raise, or stop it, if that is wanted."""
+        if on_conflict not in ("error", "keep", "replace"):
+            raise ValueError(f"on_conflict must be error, keep or replace, got {on_conflict!r:.80}")
+        if name in self.registry.workers:
+            if on_conflict == "keep":
+                return True
+            if on_conflict == "replace":
+                self._refuse_from_within(self.registry.workers[name])
+                await self.registry.workers[name].stop(_PATIENCE)
+        self.registry.check_free(name)
+        return False
+
+    def _refuse_from_within(self, process: Process) -> None:
+        if self._is_within(process):
+            raise WorkerExists(
+                f"worker {process.name!r} cannot be replaced from its own handler, nor from a child's: it must end "
+                "first. Start the new one from elsewhere, or supervise it with Restart."
+            )
+
+    def _make_process(
+        self,
+        name: str,
+        worker: object,
+        *,
+        makes_workers: bool,
+        capacity: int,
+        resumes: bool,
+        keeper: Solo | Group,
+        parent: Process | None,
+    ) -> Process:
+        if not makes_workers:
+            claim(worker, name)
+        process = Process(
+            self._runtime,
+            name,
+            worker,
+            makes_workers=makes_workers,
+            capacity=capacity,
+            resumes=resumes,
+            after=keeper.after,
+            buried=self._buried if isinstance(keeper, Solo) else lambda process: self._buried_member(process, keeper),
+            contexts=WorkerContext,
+            incarnation=self._next_incarnation(),
+            changed=None if isinstance(keeper, Solo) else keeper.changed,
+            parent=parent,
+        )
+        self.registry.add(process)
+        return process
+
+    def _next_incarnation(self) -> str:
+        self._starts += 1
+        return f"{self._runtime.incarnation}/{self._starts}"
+
+    def _buried(self, process: Process) -> None:
+        self.registry.remove(process)
+        if process.parent is not None and process.parent.children is not None:
+            process.parent.children.pop(process.name, None)
+
+    def _buried_member(self, process: Process, group: Group) -> None:
+        self._buried(process)
+        group.left(process)
+
+    async def _start_process(self, process: Process) -> None:
+        if process.starts_at_once():
+            self._nursery.start_soon(process.run, name=process.address)
+            await cancel_shielded_checkpoint()
+            return
+        started = process.started = trio.Event()
+        self._nursery.start_soon(process.run, name=process.address)
+        try:
+            await started.wait()
+        except BaseException:
+            process.end("stopped")
+            process.cut_short()
+            with trio.CancelScope(shield=True):
+                await process.gone.wait()
+            raise
+        if process.has_started:
+            return
+        if process.failure is not None:
+            raise process.failure
+        here = self._runtime.name
+        raise WorkerStopped(
+            f"worker {process.name!r} was stopped while it started", outcome="not_sent", worker=process.name, node=here
+        )
+
+    async def stop_worker(self, name: str, patience: float) -> None:
+        """Stop a worker or a group; see `Node.stop_worker`."""
+        check_name(name)
+        await checkpoint()
+        found = self.registry.workers.get(name) or self.registry.groups.get(name)
+        if found is None:
+            here = self._runtime.name
+            raise WorkerNotFound(f"no worker {name!r} on node {here!r}", outcome="not_sent", worker=name, node=here)
+        if isinstance(found, Process) and self._is_within(found):
+            found.end("stopped")  # waiting for oneself, or for one's parent, would only end at the limit of patience
+        elif isinstance(found, Process):
+            await found.stop(patience)
+        else:
+            await found.stop(patience)
+            await found.gone.wait()
+
+    def _is_within(self, process: Process) -> bool:
+        inner = current_process.get()
+        while inner is not None and inner is not process:
+            inner = inner.parent
+        return inner is process
+
+    def list_workers(self) -> list[WorkerInfo]:
+        """Return all workers, sorted by name."""
+        return [process.info() for _, process in sorted(self.registry.workers.items())]
+
+    def statistics(self) -> NodeStatistics:
+        """Return the figures of this moment."""
+        return NodeStatistics(
+            name=self._runtime.name,
+            incarnation=self._runtime.incarnation,
+            workers=len(self.registry.workers),
+            mailboxes=len(self.registry.inboxes),
+            queued=sum(queue.queued for queue in self.registry.queues.values()),
+            waiting_requests=len(self._runtime.replies.pending),
+            timers=len(self._runtime.timers.deadlines.pending),
+            dead_letters=self._runtime.dead_letters.count,
+            dropped_replies=self._runtime.replies.dropped,
+        )
+
+    # --- groups
+
+    async def start_group(
+        self, name: str, children: Sequence[ChildSpec], strategy: Strategy, max_restarts: int, within: float
+    ) -> None:
+        """Start a group and its members in order; see `Node.start_group`."""
+        check_children(check_name(name), children)
+        check_strategy(strategy)
+        window = RestartWindow(
+            check_count(max_restarts, "max_restarts", least=0), check_delay(within, "within", zero=False)
+        )
+        await checkpoint_if_cancelled()
+        self._check_open()
+        self.registry.check_free(name)
+        for child in children:
+            self.registry.check_free(child.name)
+            self._check_member(child)
+        group = Group(name, f"{name}@{self._runtime.name}", self._next_incarnation(), strategy, window)
+        self.registry.groups[name] = group
+        try:
+            for child in children:
+                process = self._make_process(
+                    child.name,
+                    child.worker,
+                    makes_workers=_makes_workers(child),
+                    capacity=child.mailbox_capacity,
+                    resumes=False,
+                    keeper=group,
+                    parent=None,
+                )
+                group.add(child, process)
+                await self._start_process(process)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await group.stop(_PATIENCE)
+            self._bury_group(group)
+            raise
+        self._nursery.start_soon(self._run_group, group, name=group.address)
+
+    def _check_member(self, child: ChildSpec) -> None:
+        if child.restart == "temporary" and not _makes_workers(child):
+            check_worker(child.worker, child.name)
+        else:
+            self._check_source(child.worker, child.name, makes_workers=True)
+
+    async def _run_group(self, group: Group) -> None:
+        try:
+            await group.run()
+        finally:
+            self._bury_group(group)
+
+    def _bury_group(self, group: Group) -> None:
+        self.registry.groups.pop(group.name, None)
+        for lookout in group.watchers:
+            lookout.report(Down(group.address, group.incarnation, group.reason))
+        group.gone.set()
+
+    # --- mailboxes, timers, watches
+
+    def open_mailbox(self, name: str | None, capacity: int = 1000) -> Mailbox:
+        """Open a mailbox under a name, or under one that nobody has."""
+        self._check_open()
+        number = self._runtime.replies.next_id()
+        if name is None:
+            name = f"mailbox-{number}"
+        else:
+            check_name(name)
+        self.registry.check_free(name)
+        inbox = Inbox(name, number, capacity)
+        mailbox = Mailbox(inbox, self.router, self._runtime, self._forget_inbox)
+        self.registry.inboxes[name] = inbox
+        self._runtime.replies.conversations[number] = inbox
+        owner = current_process.get()
+        if owner is not None and owner.alive:
+            _own_weakly(owner, mailbox)
+        return mailbox
+
+    def _forget_inbox(self, inbox: Inbox) -> None:
+        if self.registry.inboxes.get(inbox.name) is inbox:
+            del self.registry.inboxes[inbox.name]
+        self._runtime.replies.conversations.pop(inbox.number, None)
+
+    async def converse(self, address: str, message: str, node: object) -> Mailbox:
+        """Send a message, and return the mailbox that its replies go to."""
+        mailbox = self.open_mailbox(None)
+        try:
+            await mailbox.send(address, message, node)
+        except BaseException:
+            mailbox.close()
+            raise
+        return mailbox
+
+    def start_timer(
+        self, delay: float, period: float | None, address: str, message: str, owner: Process | None = None
+    ) -> PendingTimer:
+        """Start a timer; it ends with the worker that owns it."""
+        parse_address(address)
+        message = check_message(message, self._runtime.max_message_bytes)
+        self._check_open()
+        timers = self._runtime.timers
+        if owner is not None:
+            owner.check_alive("starts no timers")
+        if owner is None:
+            return timers.start(delay, period, address, message, "")
+        timer = timers.start(delay, period, address, message, owner.address)
+        owner.own(timer, timer.cancel)
+        timer.forget = owner.disown
+        return timer
+
+    @asynccontextmanager
+    async def watch(self, address: str) -> AsyncGenerator[Lookout]:
+        """Look out for the end of a worker or group; see `Node.watch`."""
+        name = self.router.name_here(address)
+        await checkpoint()
+        lookout = Lookout()
+        found = self.registry.workers.get(name) or self.registry.groups.get(name)
+        if found is None:
+            lookout.report(Down(f"{name}@{self._runtime.name}", "", "not found"))
+            yield lookout
+            return
+        watchers = found.watchers = found.watchers if found.watchers is not None else []
+        watchers.append(lookout)
+        try:
+            yield lookout
+        finally:
+            watchers.remove(lookout)
+
+    # --- the end
+
+    async def close(self, drain_timeout: float, total: float) -> None:
+        """Let workers finish what waits for them within `drain_timeout`, then stop all; all within `total` seconds.
+
+        Cancelled or out of time, it leaves workers behind, for the nursery to cancel.
+        """
+        self.router.refusal = "is stopping"
+        self._runtime.timers.cancel_all()
+        with trio.move_on_after(total) as scope:
+            with trio.move_on_after(drain_timeout):
+                await self._until_idle()
+            await self._stop_all()
+        if scope.cancelled_caught:
+            for process in self.registry.workers.values():
+                process.hurry()
+
+    async def _until_idle(self) -> None:
+        found_busy = True
+        while found_busy:
+            found_busy = False
+            for process in list(self.registry.workers.values()):
+                found_busy |= not await process.wait_idle()
+
+    async def _stop_all(self) -> None:
+        """Stop what still works, all at once; then the others, in reverse start order."""
+        tops = [process for process in self.registry.workers.values() if process.parent is None]
+        async with trio.open_nursery() as nursery:
+            for process in tops:
+                if not process.at_rest():
+                    nursery.start_soon(process.stop, _PATIENCE)
+        for group in reversed(list(self.registry.groups.values())):
+            await group.stop(_PATIENCE)
+        told: list[Process] = []
+        for process in reversed(tops):
+            process.end("stopped")
+            told.append(process)
+            if not process.stops_at_once():
+                await process.stop(_PATIENCE)
+        for process in told:
+            if not process.gone.is_set():
+                await process.stop(_PATIENCE)
+
+    def abandon(self, reason: str) -> None:
+        """Tell everybody who still waits for an answer that there will be none. The last thing a node does."""
+        self.router.refusal = reason
+        here = self._runtime.name
+
+        def failure(number: int) -> Envelope:
+            return Envelope(
+                FAILURE, "", "", number, failure=Failure("NodeDown", f"node {here!r} {reason}", "maybe_handled")
+            )
+
+        self._runtime.timers.cancel_all()
+        self._runtime.replies.fail_all(failure)
+        for inbox in list(self.registry.inboxes.values()):
+            left = inbox.close()
+            self._runtime.dead_letters.report_messages(left, f"node {here!r} {reason}")
+
+
+def _own_weakly(owner: Process, mailbox: Mailbox) -> None:
+    """Close the mailbox when the worker's life ends, if anybody still holds it then."""
+    reference = weakref.ref(mailbox, owner.disown)
+
+    def close() -> None:
+        held = reference()
+        if held is not None:
+            held.close()
+
+    owner.own(reference, close)
+
+
+def _makes_workers(child: ChildSpec) -> bool:
+    return child.restart != "temporary" or not hasattr(child.worker, "handle_message") or isinstance(child.worker, type)

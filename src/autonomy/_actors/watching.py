@@ -1,0 +1,29 @@
+"""Looking out for the end of somebody: one `Down` a watch, also when there is nobody."""
+
+from __future__ import annotations
+
+import trio
+
+from .._sansio.reports import Down
+
+
+class Lookout:
+    """One watch, seen from both sides: `down` waits, `report` ends the wait."""
+
+    __slots__ = ("_down", "_reported")
+
+    def __init__(self) -> None:
+        self._reported = trio.Event()
+        self._down: Down | None = None
+
+    def report(self, down: Down) -> None:
+        """Tell the watcher. The first report counts."""
+        if self._down is None:
+            self._down = down
+            self._reported.set()
+
+    async def down(self) -> Down:
+        """Wait until the watched worker is gone, at once if it was so already; return what is known of it."""
+        await self._reported.wait()
+        assert self._down is not None
+        return self._down

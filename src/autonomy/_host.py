@@ -1,0 +1,222 @@
+"""A program around a node: environment, signals, and the last resort.
+
+All that is global to a process and that `Node.start` touches is here: it is read or changed while a program runs, and
+put back after it. Nodes opened with `open_node` never come here.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import inspect
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from . import logs
+from ._sansio.address import check_node_name
+
+_log = logs.get_logger("node")
+N = TypeVar("N", bound=Any)
+"""The node: anything with ``async def stop()``."""
+_CANCELLING = 3.0
+"""Seconds that a program has to end once everything in it was cancelled."""
+EXIT_STUCK = 70
+"""Exit code of a program that could not end: EX_SOFTWARE of sysexits.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a program's environment says of its node."""
+
+    cluster: str | None
+    zone: str | None
+    short_name: str | None
+    wait_until_interrupted: bool | None
+    log_levels: str
+    logging: bool
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Environment:
+        """Read the variables that `Node.start` documents; empty ones count as not set."""
+
+        def given(variable: str) -> str | None:
+            return variables.get(variable) or None
+
+        wait = given("AUTONOMY_WAIT_UNTIL_INTERRUPTED")
+        return cls(
+            cluster=given("CLUSTER"),
+            zone=given("ZONE"),
+            short_name=given("NODE"),
+            wait_until_interrupted=None if wait is None else wait.strip().lower() in ("1", "true", "yes", "on"),
+            log_levels=given("AUTONOMY_LOG_LEVEL") or "INFO",
+            logging=given("AUTONOMY_LOGGING") != "0",
+        )
+
+    def waits(self, wanted: bool) -> bool:  # noqa: FBT001  # the value in question
+        """Return whether to go on after ``main``: what the environment says, else what the program wants."""
+        return wanted if self.wait_until_interrupted is None else self.wait_until_interrupted
+
+    def full_name(self, short_name: str | None) -> str:
+        """Return a node's full name, ``{cluster}-{zone}-{short}`` where cluster and zone are known."""
+        return check_node_name("-".join(part for part in (self.cluster, self.zone, self.short(short_name)) if part))
+
+    def short(self, short_name: str | None) -> str:
+        """Return a node's short name: the one that is given, else the environment's, else ``node``."""
+        return check_node_name(self.short_name or "node" if short_name is None else short_name)
+
+
+@contextmanager
+def logging_as(environment: Environment) -> Generator[None]:
+    """Write log lines to stderr while a program runs, unless it wants none."""
+    if not environment.logging:
+        yield
+        return
+    try:
+        undo = logs.start_logging(environment.log_levels)
+    except ValueError as error:
+        raise ValueError(f"environment variable AUTONOMY_LOG_LEVEL: {error}") from None
+    try:
+        yield
+    finally:
+        undo()
+
+
+class LastResort:
+    """Ends the process if nothing else does: writes all stacks to stderr and leaves with `EXIT_STUCK`.
+
+    A thread of its own counts the time, for it is there for a node that cannot. Orders reach it through a queue, which
+    a signal handler may use while another order is being given.
+    """
+
+    def __init__(self) -> None:
+        self._orders: SimpleQueue[float | None] = SimpleQueue()
+        threading.Thread(target=self._count, name="autonomy last resort", daemon=True).start()
+
+    def arm(self, seconds: float) -> None:
+        """Leave the process in `seconds`, instead of whenever was said before."""
+        self._orders.put(seconds)
+
+    def disarm(self) -> None:
+        """Never mind; the thread ends."""
+        self._orders.put(None)
+
+    def _count(self) -> None:
+        seconds: float | None = None
+        while True:
+            try:
+                seconds = self._orders.get(timeout=seconds)
+            except Empty:
+                self._leave(seconds or 0)
+            if seconds is None:
+                return
+
+    @staticmethod
+    def _leave(seconds: float) -> None:  # pragma: no cover  # it ends the process; test_programs.py runs some
+        flusher = threading.Thread(target=sys.stdout.flush, daemon=True)  # may block for ever, if the lock is held
+        flusher.start()
+        flusher.join(1.0)
+        os.write(2, f"the node did not end within {seconds:g} s; all stacks, and out:\n".encode())
+        faulthandler.dump_traceback(file=2, all_threads=True)
+        os._exit(EXIT_STUCK)
+
+
+@contextmanager
+def signals(received: Callable[[int], None], soon: Callable[[int], None]) -> Generator[None]:
+    """Tell of SIGINT and SIGTERM, with how many there have been. Does nothing outside the main thread.
+
+    Args:
+        received: Called at once, in whatever frame the signal found the main thread, for a handler may be holding that.
+        soon: Called in Trio, as soon as it comes round.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    token = trio.lowlevel.current_trio_token()
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        received(count)
+        token.run_sync_soon(soon, count)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # somebody asked for this process not to be interrupted, nohup for instance
+            signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Program(Generic[N]):
+    """A whole program around one node: ``main``, the wait for a signal, and an end in good order.
+
+    Args:
+        main: An async function of the node, or None.
+        wait: Whether to go on after `main` has returned.
+    """
+
+    def __init__(self, main: Callable[[N], Awaitable[object]] | None, *, wait: bool) -> None:
+        if main is not None and not callable(main):
+            raise TypeError(f"main must be an async function of the node, or None, got {main!r:.80}")
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "Node.start runs a program of its own; inside Trio, write: async with open_node() as node"
+            )
+        self._main = main
+        self._wait = wait
+        self._last_resort = LastResort()
+        self._everything = trio.CancelScope()
+        self._program = trio.CancelScope()
+
+    def end(self) -> None:
+        """Let `main` and the wait end; the node then ends in good order."""
+        self._program.cancel()
+
+    def run(self, opening: AbstractAsyncContextManager[N], prepare: Callable[[N], float]) -> None:
+        """Run it. `prepare` is given the node when it is open, and returns how many seconds its good order may take."""
+        try:
+            trio.run(self._run, opening, prepare)
+        finally:
+            self._last_resort.disarm()
+
+    async def _run(self, opening: AbstractAsyncContextManager[N], prepare: Callable[[N], float]) -> None:
+        with self._everything:
+            async with opening as node:
+                budget = prepare(node) + 1
+
+                def received(count: int) -> None:
+                    self._last_resort.arm(budget if count == 1 else _CANCELLING)
+
+                def soon(count: int) -> None:
+                    (self._program if count == 1 else self._everything).cancel()
+
+                with signals(received, soon):
+                    try:
+                        with self._program:
+                            await self._run_main(node)
+                    finally:
+                        if not self._everything.cancel_called:
+                            self._last_resort.arm(budget)
+                            await node.stop()
+
+    async def _run_main(self, node: N) -> None:
+        if self._main is not None:
+            result = self._main(node)
+            if not inspect.isawaitable(result):
+                raise TypeError(f"main must be an async function; {self._main!r:.80} returned {type(result).__name__}")
+            await result
+        if self._wait:
+            await trio.sleep_forever()

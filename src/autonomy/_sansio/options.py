@@ -1,0 +1,58 @@
+"""What `open_node` was told, checked; and what older programs say that means nothing here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .address import check_node_name
+from .border import check_callable, check_count, check_delay
+
+INSTEAD_OF = {
+    "policy": "allow= of start_worker narrows who reaches a worker",
+    "exposed_as": "workers are reached by their name, narrowed by allow= of start_worker",
+    "ticket": "the environment variable ENROLLMENT_TICKET",
+    "cache_secure_channels": "links are kept by themselves",
+    "use_local_db": "nothing: a node keeps its state in memory",
+    "allow": "allow= of start_worker",
+}
+"""Options of older programs that are accepted and have no effect, and what to use."""
+LEGACY_OF_START = ("ticket", "cache_secure_channels", "use_local_db", "allow")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """The options of `open_node`; their meaning is documented there."""
+
+    name: str
+    incarnation: str
+    drain_timeout: float
+    default_timeout: float
+    max_message_bytes: int
+    threads: int
+    stall_warning: float | None
+    slice_clock: Callable[[], float]
+
+
+def check_options(
+    *,
+    name: object,
+    incarnation: str,
+    drain_timeout: object,
+    default_timeout: object,
+    max_message_bytes: object,
+    threads: object,
+    stall_warning: object,
+    slice_clock: Callable[[], float],
+) -> NodeOptions:
+    """Return the options if all of them can be; else raise TypeError or ValueError."""
+    return NodeOptions(
+        name=check_node_name(f"node-{incarnation[:8]}" if name is None else name),
+        incarnation=incarnation,
+        drain_timeout=check_delay(drain_timeout, "drain_timeout"),
+        default_timeout=check_delay(default_timeout, "default_timeout", zero=False),
+        max_message_bytes=check_count(max_message_bytes, "max_message_bytes"),
+        threads=check_count(threads, "threads"),
+        stall_warning=None if stall_warning is None else check_delay(stall_warning, "stall_warning", zero=False),
+        slice_clock=check_callable(slice_clock, "slice_clock"),
+    )

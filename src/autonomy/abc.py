@@ -1,0 +1,225 @@
+"""The interfaces the wings meet by: what a worker is, and what it sees.
+
+Protocols live here and nowhere else. Next: `_actors/context.py` for the `Context` that handlers get, `node.py` for the
+`NodeRef` of this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol
+
+from ._sansio.reports import Down, WorkerInfo
+from ._sansio.restarts import Supervision
+
+Allow = object
+"""Who may reach a worker from other nodes: None (whoever may message this node), ``"local"``, a pattern or a list of
+patterns of short node names, or a callable that is given the peer's identity."""
+
+OnConflict = Literal["error", "keep", "replace"]
+
+
+class NodeRef(Protocol):
+    """A node as workers see it, be it this one or another."""
+
+    @property
+    def name(self) -> str:
+        """Full name of the node."""
+
+    @property
+    def short_name(self) -> str:
+        """Name of the node within its cluster and zone."""
+
+    async def identifier(self) -> str:
+        """Return the node's verified identity."""
+
+    async def start_worker(
+        self, name: str, worker: object, *, supervision: Supervision = ..., mailbox_capacity: int = ...
+    ) -> None:
+        """Start a worker there."""
+
+    async def stop_worker(self, name: str, *, timeout: float | None = None) -> None:
+        """Stop a worker there."""
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        """Return the workers there, sorted by name."""
+
+    async def send_message(
+        self, address: str, message: str, node: str | None = None, *, timeout: float | None = None
+    ) -> None:
+        """Send a message that wants no reply."""
+
+    async def send_and_receive(
+        self, address: str, message: str, node: str | None = None, policy: object = None, timeout: float | None = None
+    ) -> str:
+        """Send a message and wait for the first reply to it."""
+
+
+class Timer(Protocol):
+    """A message that will be sent later, once or again and again."""
+
+    def cancel(self) -> bool:
+        """Send nothing more. Return whether anything was still to be sent; cancelling twice does no harm."""
+
+
+class Watch(Protocol):
+    """A look-out for the end of one worker."""
+
+    async def down(self) -> Down:
+        """Wait until the worker is gone, then return what is known of its end; at once if it was gone already."""
+
+
+class Context(Protocol):
+    """What a handler is given beside the message: who asks, how to answer, and the node to work with.
+
+    A handler may keep its context and reply after it has returned. A plain ``def`` handler gets a
+    `ThreadContext`.
+    """
+
+    @property
+    def node(self) -> NodeRef:
+        """The node that this worker lives on."""
+
+    @property
+    def name(self) -> str:
+        """This worker's name."""
+
+    @property
+    def sender(self) -> str:
+        """Full address of who sent the message, ``worker@node``; ``@node`` for the program of a node."""
+
+    @property
+    def message_id(self) -> str:
+        """An id of this message, unique among those of all nodes, for logs and traces."""
+
+    @property
+    def deadline(self) -> float:
+        """When the caller gives up, on Trio's clock; infinity if nobody waits for a reply."""
+
+    async def reply(self, message: str) -> None:
+        """Answer the message.
+
+        For a request the first reply wins. A later one, one to a caller who is gone, or one to a message that wanted
+        none is dropped and counted. A `Mailbox` gets all replies, in order; when it is full this waits for room.
+
+        Raises:
+            TypeError, ValueError: As for `Node.send_message`. Nothing was sent; you may reply again.
+            MailboxFull: The sender's mailbox had no room for 30 s. The reply is lost.
+        """
+
+    async def forward(self, address: str) -> None:
+        """Hand the message on to another worker, as this one's message; a reply goes to the original caller.
+
+        Counts as this worker's reply. Waits for room as `Node.send_message` does.
+
+        Raises:
+            WorkerNotFound: Nobody has that name. You may still reply, or forward elsewhere.
+            CallCycle: That worker waits for this very request. You may still reply.
+            MailboxFull: No room came in time. You may still reply.
+        """
+
+    async def send_message(
+        self, address: str, message: str, node: str | None = None, *, timeout: float | None = None
+    ) -> None:
+        """Send a message that wants no reply, as `Node.send_message` does."""
+
+    async def send_and_receive(
+        self, address: str, message: str, node: str | None = None, policy: object = None, timeout: float | None = None
+    ) -> str:
+        """Send a message and wait for the first reply, as `Node.send_and_receive` does, within what is left of the
+        request at hand."""
+
+    def send_after(self, delay: float, address: str, message: str) -> Timer:
+        """Send a message in `delay` seconds, unless this worker ends before."""
+
+    def send_every(self, period: float, address: str, message: str) -> Timer:
+        """Send a message every `period` seconds until this worker ends."""
+
+    async def start_worker(
+        self,
+        name: str,
+        worker: object,
+        *,
+        supervision: Supervision = ...,
+        mailbox_capacity: int = ...,
+        allow: Allow = ...,
+    ) -> None:
+        """Start a worker as a child of this one: it stops before this worker stops or is restarted."""
+
+    def stop(self) -> None:
+        """Stop this worker once its handler has returned. Messages that wait by then get `WorkerStopped` or become
+        dead letters."""
+
+    def watch(self, address: str) -> AbstractAsyncContextManager[Watch]:
+        """Look out for the end of a worker, as `Node.watch` does."""
+
+
+class ThreadContext(Protocol):
+    """The `Context` of a plain ``def`` handler: the same, with functions that wait in the handler's thread.
+
+    Its `node` has plain functions likewise. Neither may be used after the handler has returned.
+    """
+
+    @property
+    def node(self) -> Any:
+        """The node that this worker lives on, with plain functions in place of async ones."""
+
+    @property
+    def name(self) -> str:
+        """This worker's name."""
+
+    @property
+    def sender(self) -> str:
+        """Full address of who sent the message."""
+
+    @property
+    def message_id(self) -> str:
+        """An id of this message, unique among those of all nodes."""
+
+    @property
+    def deadline(self) -> float:
+        """When the caller gives up, on Trio's clock; infinity if nobody waits for a reply."""
+
+    def reply(self, message: str) -> None:
+        """Answer the message, as `Context.reply` does."""
+
+    def forward(self, address: str) -> None:
+        """Hand the message on, as `Context.forward` does."""
+
+    def send_message(
+        self, address: str, message: str, node: str | None = None, *, timeout: float | None = None
+    ) -> None:
+        """Send a message that wants no reply, as `Node.send_message` does."""
+
+    def send_and_receive(
+        self, address: str, message: str, node: str | None = None, policy: object = None, timeout: float | None = None
+    ) -> str:
+        """Send a message and wait for the first reply, as `Node.send_and_receive` does."""
+
+    def send_after(self, delay: float, address: str, message: str) -> Timer:
+        """Send a message later, as `Context.send_after` does."""
+
+    def send_every(self, period: float, address: str, message: str) -> Timer:
+        """Send a message again and again, as `Context.send_every` does."""
+
+    def stop(self) -> None:
+        """Stop this worker once its handler has returned."""
+
+
+class Worker(Protocol):
+    """What handles messages: any object with this method.
+
+    Optional are ``on_start(context)``, which runs before the first message, and ``on_stop(context)``, which runs after
+    the last. Each of the three may be ``async def``, or a plain ``def`` that runs in a thread.
+
+    Example:
+        ```python
+        class Greeter:
+            async def handle_message(self, context, message):
+                await context.reply(f"Hello, {message}!")
+        ```
+    """
+
+    def handle_message(self, context: Any, message: str) -> Awaitable[None] | None:
+        """Handle one message. The next one is not looked at before this returns or raises."""

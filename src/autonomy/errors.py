@@ -1,0 +1,137 @@
+"""Every error a caller may catch, as one tree.
+
+The rule of this file: an error says which value was wrong or what happened, where, and what would be right, and it
+carries the same as attributes. Nothing here knows why an error is raised; `_actors` and `node` decide that.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Outcome = Literal["not_sent", "maybe_handled", "handled"]
+"""What is known of a message that got no reply: it never reached the worker, it may have, or it surely did."""
+
+
+class AutonomyError(RuntimeError):
+    """The root of all errors of this library."""
+
+
+class NoReply(AutonomyError):
+    """A message got no reply. The subclass says why, `outcome` what is known of the message.
+
+    The text of one raised by a request contains the word "timeout", so that programs written as
+    ``except RuntimeError as error: if "timeout" in str(error)`` take their fallback at once.
+
+    Attributes:
+        outcome: ``"not_sent"``: the worker never saw the message, sending it again is safe. ``"handled"``: its handler
+            ran. ``"maybe_handled"``: nobody can tell; send it again only if handling it twice does no harm.
+        worker: Name of the worker that was addressed, or None where there was none.
+        node: Full name of the node on which it was looked for, or None.
+        elapsed: Seconds from the call to the error, on Trio's clock.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        outcome: Outcome = "maybe_handled",
+        worker: str | None = None,
+        node: str | None = None,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(text)
+        self.outcome: Outcome = outcome
+        self.worker = worker
+        self.node = node
+        self.elapsed = elapsed
+
+
+class DeadlineExceeded(NoReply, TimeoutError):
+    """The time of a call was up. The message may yet be handled; a reply to it will be dropped.
+
+    It is a `TimeoutError`, hence an `OSError`, too: code that catches `OSError` catches this first.
+    """
+
+
+class WorkerFailed(NoReply):
+    """The worker raised, or returned without replying.
+
+    Attributes:
+        remote_type: Name of the exception's type, for instance ``"ValueError"``; empty if the worker did not raise.
+        remote_message: Its text.
+        remote_traceback: Its traceback, as text. Never an exception object: nothing is unpickled.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        outcome: Outcome = "handled",
+        worker: str | None = None,
+        node: str | None = None,
+        elapsed: float = 0.0,
+        remote_type: str = "",
+        remote_message: str = "",
+        remote_traceback: str = "",
+    ) -> None:
+        super().__init__(text, outcome=outcome, worker=worker, node=node, elapsed=elapsed)
+        self.remote_type = remote_type
+        self.remote_message = remote_message
+        self.remote_traceback = remote_traceback
+
+
+class WorkerStopped(NoReply):
+    """The worker ended before it replied."""
+
+
+class WorkerNotFound(NoReply):
+    """Nobody has that name. The message was not sent."""
+
+
+class AmbiguousWorker(NoReply):
+    """Several nodes have a worker of that name. The message was not sent."""
+
+
+class MailboxFull(NoReply):
+    """No room came in time. The message was not handled and will not be."""
+
+
+class NodeDown(NoReply):
+    """The node is leaving, has left, or was lost."""
+
+
+class Unreachable(NoReply):
+    """No way to that node is known. The message was not sent."""
+
+
+class CallCycle(NoReply):
+    """The request would have come back to a worker that is waiting for it. The message was not sent."""
+
+
+class NotAllowed(NoReply):
+    """The other side does not let this sender do that. The message was not handled."""
+
+
+class WorkerExists(AutonomyError):
+    """The name is taken on this node. Nothing was started."""
+
+
+class RestartLimitReached(AutonomyError):
+    """A worker or group failed more often than its supervision allows, and was stopped. The last failure is the
+    cause."""
+
+
+class IdentityError(AutonomyError):
+    """A certificate, a key or a claimed name was refused."""
+
+
+class DirectoryUnavailable(AutonomyError):
+    """The zone's directory does not answer."""
+
+
+class CodeRefused(AutonomyError):
+    """A worker's code or state cannot be shipped, or the far node does not accept it."""
+
+
+class ProtocolError(AutonomyError):
+    """Bytes from a link that mean nothing, or that the sender had no right to send."""

@@ -1,0 +1,591 @@
+"""The roof: a node joins the wings, opens them, and closes them in reverse.
+
+The two hottest paths of the library, `Node.send_message` and `Node.send_and_receive`, are here; what is not needed
+every time lies in `_actors/router.py`. Time and chance come in as arguments of `open_node`, so that a simulation can
+replace them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from time import perf_counter
+
+import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from . import _host, logs
+from ._actors.mailbox import Mailbox
+from ._actors.process import current_process
+from ._actors.runtime import SLICE, make_runtime
+from ._actors.system import ActorSystem
+from ._sansio.address import check_name, parse_address
+from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay, check_message, check_seconds
+from ._sansio.envelope import MESSAGE, REPLY, REQUEST, Envelope, Failure
+from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
+from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
+from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
+from .abc import Allow, OnConflict, Timer, Watch
+from .errors import DeadlineExceeded, NoReply
+
+_log = logs.get_logger("node")
+_CLOSING = 14.0
+"""Seconds for stopping workers, after `drain_timeout` and before the last one: 25 in all, by default."""
+_NOBODY: tuple[str, ...] = ()
+_LATE = Failure("DeadlineExceeded", "the worker has begun to handle the message, and may yet end", "maybe_handled")
+_NOT_TAKEN = Failure("DeadlineExceeded", "the worker did not come to the message, which is withdrawn", "not_sent")
+
+
+class Node:
+    """Where workers live: starts and stops them, and sends them messages by name.
+
+    Open one with `open_node` inside a Trio program, or let `Node.start` run a whole program.
+
+    Example:
+        ```python
+        from autonomy import Node
+
+
+        class Greeter:
+            async def handle_message(self, context, message):
+                await context.reply(f"Hello, {message}!")
+
+
+        async def main(node):
+            await node.start_worker("greeter", Greeter())
+            print(await node.send_and_receive("greeter", "Alice", timeout=10))
+
+
+        Node.start(main)
+        ```
+    """
+
+    def __init__(self, options: NodeOptions, nursery: trio.Nursery, crash: Callable[[BaseException], None]) -> None:
+        self._runtime = make_runtime(self, options, crash)
+        self._short_name = options.name
+        self._drain_timeout = options.drain_timeout
+        self._nursery = nursery
+        self._system = ActorSystem(self._runtime, nursery)
+        self._router = self._system.router
+        self._queues = self._system.registry.queues
+        self._replies = self._runtime.replies
+        self._clock = self._runtime.clock
+        self._slice_clock = options.slice_clock
+        self._slice_ends = 0.0
+        self._max_message_bytes = options.max_message_bytes
+        self._default_timeout = options.default_timeout
+        self._leaving = False
+        self._left = trio.Event()
+        self._on_leaving: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name!r}>"
+
+    # --- who it is
+
+    @property
+    def name(self) -> str:
+        """Full name of the node, ``{cluster}-{zone}-{short}`` in a zone."""
+        return self._runtime.name
+
+    @property
+    def short_name(self) -> str:
+        """Name of the node within its cluster and zone; the same as `name` without them."""
+        return self._short_name
+
+    @property
+    def incarnation(self) -> str:
+        """Id of this start of the node; another one after a restart."""
+        return self._runtime.incarnation
+
+    async def identifier(self) -> str:
+        """Return the node's verified identity; ``local:<incarnation>``, as long as it has no certificate."""
+        await checkpoint()
+        return f"local:{self.incarnation}"
+
+    def statistics(self) -> NodeStatistics:
+        """Return the node's figures at this moment."""
+        return self._system.statistics()
+
+    @property
+    def on_dead_letter(self) -> Callable[[DeadLetter], None] | None:
+        """Called with each message that was accepted and will not be handled, besides a log line and a counter.
+
+        What it raises is logged and goes no further. It runs inside whatever lost the message, so it must be quick.
+        """
+        return self._runtime.dead_letters.hook
+
+    @on_dead_letter.setter
+    def on_dead_letter(self, hook: Callable[[DeadLetter], None] | None) -> None:
+        if hook is not None and not callable(hook):
+            raise TypeError(f"on_dead_letter must be a function of one DeadLetter, or None, got {hook!r:.80}")
+        self._runtime.dead_letters.hook = hook
+
+    # --- messages
+
+    async def send_message(
+        self,
+        address: str,
+        message: str,
+        node: str | None = None,
+        policy: object = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Send a message that wants no reply.
+
+        Returns once the message is in the worker's mailbox; waits for that while the mailbox is full. Messages of one
+        sender to one worker are handled in the order in which they were sent.
+
+        Args:
+            address: ``"name"``, or ``"name@node"``.
+            message: At most `max_message_bytes` (16 MiB) once encoded.
+            node: Full name of the one node to look on.
+            policy: Accepted for older programs; has no effect.
+            timeout: Seconds to wait for room; None for the node's default (30 s).
+
+        Raises:
+            TypeError: The message is not a str, or another value is of the wrong type.
+            ValueError: The message is too large or cannot be encoded, or the address is none.
+            WorkerNotFound: Nobody has that name.
+            MailboxFull: No room came in time, or the full mailbox is the sender's own.
+            NodeDown: The node is stopping.
+
+        In each of these cases the message was not sent. Cancelled, it was not sent either. Always a cancellation
+        point; a schedule point only when it must wait, or when this node's senders have used up about a millisecond.
+        """
+        if type(message) is not str or not message.isascii() or len(message) > self._max_message_bytes:
+            message = check_message(message, self._max_message_bytes)
+        if self._slice_clock() < self._slice_ends:
+            await checkpoint_if_cancelled()
+        else:  # before the message is sent, so that a cancelled call has not sent it
+            await checkpoint()
+            self._slice_ends = self._slice_clock() + SLICE
+        try:
+            queue = self._queues[address]
+        except (KeyError, TypeError):  # not a plain name of this node, or no name at all
+            queue = None
+        if queue is None or node is not None or policy is not None or timeout is not None:
+            self._runtime.warn_of_legacy(policy=policy)
+            seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
+            await self._router.send(address, message, node, seconds)
+            return
+        sender = current_process.get()
+        envelope = (
+            Envelope(MESSAGE, address, message)
+            if sender is None
+            else Envelope(MESSAGE, address, message, 0, sender.address)
+        )
+        try:  # queue.put_nowait(envelope), written out: this is the hottest line of the library
+            queue.append(envelope)
+            queue.queued += 1
+            if queue.parked is not None:
+                queue.wake()
+        except trio.WouldBlock:
+            await self._router.put_within(address, queue, envelope, self._default_timeout)
+
+    def send_nowait(self, address: str, message: str) -> None:
+        """Send a message to a worker of this node without waiting.
+
+        Raises:
+            MailboxFull: There is no room. The message was not sent.
+            TypeError, ValueError, WorkerNotFound, NodeDown: As `send_message`. The message was not sent.
+        """
+        self._router.send_nowait(address, check_message(message, self._max_message_bytes))
+
+    async def send_and_receive(
+        self, address: str, message: str, node: str | None = None, policy: object = None, timeout: float | None = None
+    ) -> str:
+        """Send a message and wait for the first reply to it.
+
+        The reply is whatever the worker first passes to `Context.reply`; later ones are dropped and counted.
+
+        Args:
+            address: ``"name"``, or ``"name@node"``.
+            message: At most `max_message_bytes` (16 MiB) once encoded.
+            node: Full name of the one node to ask.
+            policy: Accepted for older programs; has no effect.
+            timeout: Seconds on Trio's clock, at most what is left of the request being handled; None for the node's
+                default (30 s).
+
+        Raises:
+            TypeError: The message is not a str, or another value is of the wrong type. It was not sent.
+            ValueError: The message is too large or cannot be encoded, the address is none, the timeout is NaN. It was
+                not sent.
+            WorkerNotFound: Nobody has that name. The message was not sent.
+            CallCycle: That worker waits for the request being handled here. The message was not sent.
+            MailboxFull: No room came in time. The message was not handled.
+            WorkerFailed: The worker raised, or returned without replying; see ``remote_traceback``.
+            WorkerStopped: The worker ended first. ``outcome`` says whether the message may have been handled.
+            DeadlineExceeded: `timeout` passed. ``outcome`` is ``"not_sent"`` if the message was still queued; it is not
+                handled then. Otherwise it may yet be, and the reply will be dropped.
+            NodeDown: The node is stopping, or stopped meanwhile.
+
+        The text of every one that is a `NoReply` contains "timeout". Cancelling withdraws the message if it is still
+        queued, and drops the reply otherwise.
+
+        Source: Erlang ``gen_server:call/3``, without the late replies it can leave in the caller's mailbox.
+        """
+        if type(message) is not str or not message.isascii() or len(message) > self._max_message_bytes:
+            message = check_message(message, self._max_message_bytes)
+        started = self._clock()
+        seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
+        deadline = started + seconds
+        sender, chain = "", _NOBODY
+        try:
+            try:
+                queue = self._queues[address]
+            except (KeyError, TypeError):
+                queue = None
+            if queue is None or node is not None or policy is not None:
+                self._runtime.warn_of_legacy(policy=policy)
+                address, queue = self._router.find_worker(address, node)
+            if current_process.get() is not None:
+                sender, chain, deadline = self._router.inherited(deadline)
+                self._router.check_cycle(address, chain)
+            if deadline <= started:
+                raise DeadlineExceeded("no time was left, and it was not sent", outcome="not_sent")
+            slot = self._replies.open(deadline)
+            envelope = Envelope(REQUEST, address, message, slot.id, sender, deadline, chain)
+            try:
+                queue.put_nowait(envelope)
+            except trio.WouldBlock:
+                try:
+                    await self._router.put_within(address, queue, envelope, deadline - started)
+                except BaseException:
+                    slot.withdraw()
+                    raise
+            if not slot.resolved:
+                await slot.wait()
+        except NoReply as why:
+            raise self._router.no_reply(parse_address(address)[0], seconds, started, why) from None
+        answer = slot.answer
+        if answer is not None and answer.kind == REPLY:
+            return answer.body
+        if answer is not None and answer.failure is not None:
+            raise self._router.no_reply(address, seconds, started, answer.failure)
+        raise self._router.no_reply(address, deadline - started, started, _LATE if slot.taken else _NOT_TAKEN)
+
+    async def send(self, address: str, message: str, node: str | None = None, policy: object = None) -> Mailbox:
+        """Send a message and return the mailbox that its replies go to, one or many.
+
+        Waits and raises as `send_message` does. The mailbox is yours to close, with ``async with``; a forgotten one is
+        freed.
+        """
+        self._runtime.warn_of_legacy(policy=policy)
+        return await self._system.converse(address, message, node)
+
+    async def create_mailbox(self, name: str | None = None, policy: object = None) -> Mailbox:
+        """Open a mailbox that workers can send messages to, under `name` or under a new one.
+
+        Raises:
+            WorkerExists: The name is taken.
+            TypeError, ValueError: It is no name.
+        """
+        self._runtime.warn_of_legacy(policy=policy)
+        await checkpoint()
+        return self._system.open_mailbox(name)
+
+    async def any(self, name: str, message: str, *, timeout: float | None = None) -> str:
+        """Ask one owner of a name, each time the next one; errors as `send_and_receive`."""
+        return await self.send_and_receive(check_name(name), message, timeout=timeout)
+
+    async def all(self, name: str, message: str, *, timeout: float | None = None) -> dict[str, str | NoReply]:
+        """Ask every owner of a name at once, and return what each answered, by full name of its node.
+
+        A node that gave no reply is there with its error. Only `WorkerNotFound`, when nobody has the name, is raised.
+        """
+        started = self._clock()
+        try:
+            self._router.find_worker(check_name(name))
+        except NoReply as why:
+            raise self._router.no_reply(name, timeout or self._default_timeout, started, why) from None
+        try:
+            return {self.name: await self.send_and_receive(name, message, timeout=timeout)}
+        except NoReply as error:
+            return {self.name: error}
+
+    # --- workers
+
+    async def start_worker(
+        self,
+        name: str,
+        worker: object,
+        *,
+        supervision: Supervision = RESUME,
+        mailbox_capacity: int = 1000,
+        allow: Allow = None,
+        on_conflict: OnConflict = "error",
+        policy: object = None,
+        exposed_as: object = None,
+    ) -> None:
+        """Start a worker and return once its ``on_start`` has succeeded.
+
+        Args:
+            name: 1 to 128 of ``A-Z a-z 0-9 _ -``, unique on this node.
+            worker: An object with ``handle_message(context, message)``; with `Restart` a class or factory of such
+                objects.
+            supervision: What follows when its handler raises: `Resume` (the message fails, the worker goes on),
+                `Restart`, `Stop`, `Escalate`.
+            mailbox_capacity: How many messages may wait; senders wait when it is full.
+            allow: Who on other nodes may reach it; see `abc.Allow`.
+            on_conflict: If the name is taken by a worker: ``error``, ``keep`` that one, or ``replace`` it.
+            policy: Accepted for older programs; has no effect.
+            exposed_as: Accepted for older programs; has no effect.
+
+        Raises:
+            WorkerExists: The name is taken.
+            TypeError, ValueError: A value that cannot be; an object that runs as a worker already.
+            NodeDown: The node is stopping.
+            Exception: Whatever ``on_start`` or the factory raised.
+
+        In each of these cases nothing was started, and the name is free. The same if it is cancelled.
+        """
+        self._runtime.warn_of_legacy(policy=policy, exposed_as=exposed_as)
+        await self._system.start_worker(name, worker, supervision, mailbox_capacity, allow, on_conflict)
+
+    async def stop_worker(self, name: str, *, timeout: float | None = None) -> None:
+        """Stop a worker or a group: finish the message at hand, stop its children, run ``on_stop``. The name is free
+        afterwards.
+
+        Messages that wait are not handled: requests get `WorkerStopped`, others become dead letters. Called from a
+        handler of the worker itself, or of a child of it, this returns at once and the worker stops when that handler
+        has returned.
+
+        Args:
+            name: Of a worker or group of this node.
+            timeout: Seconds for the message at hand, after which its handler is cancelled, and again for ``on_stop``;
+                None for 5.
+
+        Raises:
+            WorkerNotFound: Nobody has that name.
+
+        Cancelling this does not undo the stop.
+        """
+        await self._system.stop_worker(name, 5.0 if timeout is None else check_delay(timeout, "timeout"))
+
+    async def list_workers(self) -> list[WorkerInfo]:
+        """Return this node's workers, sorted by name."""
+        await checkpoint()
+        return self._system.list_workers()
+
+    async def start_group(
+        self,
+        name: str,
+        children: Sequence[ChildSpec],
+        *,
+        strategy: Strategy = "one_for_one",
+        max_restarts: int = 3,
+        within: float = 30.0,
+    ) -> None:
+        """Start workers that are restarted together, in order, and return when all are started.
+
+        A member whose handler raises ends its life, and the strategy says which others are restarted with it: none
+        (``one_for_one``), all (``one_for_all``), or those after it (``rest_for_one``). They are stopped in reverse
+        order, then started in order; mailboxes are kept. After more than `max_restarts` restarts in `within` seconds
+        all members stop.
+
+        Raises:
+            WorkerExists: The group's name or a child's is taken.
+            TypeError, ValueError: A value that cannot be.
+            Exception: Whatever a child's ``on_start`` raised; the children before it were stopped again.
+
+        Source: OTP's ``supervisor``.
+        """
+        await self._system.start_group(name, children, strategy, max_restarts, within)
+
+    def watch(self, address: str) -> AbstractAsyncContextManager[Watch]:
+        """Look out for the end of a worker or group.
+
+        ``async with node.watch("x") as watch:`` begins the watch, ``await watch.down()`` returns one `Down` when it is
+        gone for good, and at once if there is no such worker. Restarts do not count.
+
+        Source: Erlang ``monitor/2``.
+        """
+        return self._system.watch(address)
+
+    # --- later
+
+    def send_after(self, delay: float, address: str, message: str) -> Timer:
+        """Send a message in `delay` seconds.
+
+        A timer started by a worker is cancelled when that worker ends. A message that cannot be delivered becomes a
+        dead letter; one for a full mailbox waits for room, as with `send_message`, and holds up no other timer.
+
+        Raises:
+            TypeError, ValueError: A value that cannot be. Nothing will be sent.
+            NodeDown: The node is stopping.
+        """
+        return self._system.start_timer(check_delay(delay, "delay"), None, address, message, current_process.get())
+
+    def send_every(self, period: float, address: str, message: str) -> Timer:
+        """Send a message every `period` seconds, the first one in `period` seconds, until the timer is cancelled.
+
+        Rounds keep to their times whatever a handler takes; those that come due while the last message still waits for
+        room are left out. Otherwise as `send_after`.
+        """
+        seconds = check_delay(period, "period", zero=False)
+        return self._system.start_timer(seconds, seconds, address, message, current_process.get())
+
+    # --- the end
+
+    async def ready(self) -> None:
+        """Say that this node's names are complete, so that nobody in its zone waits for more of them."""
+        await checkpoint()
+
+    async def stop(self) -> None:
+        """Let workers finish what waits for them, stop them, and refuse everything else. Returns when that is done.
+
+        Under `Node.start` the program then ends. Called from a worker it returns at once. Stopping twice does no harm.
+        """
+        self._leave()
+        caller = current_process.get()
+        if caller is not None and caller.runtime is self._runtime:
+            await checkpoint()
+        else:
+            await self._left.wait()
+
+    def _leave(self) -> None:
+        if self._leaving:
+            return
+        self._leaving = True
+        self._queues = {}  # from here on every message takes the long way, which knows whom to refuse
+        self._nursery.start_soon(self._close)
+        if self._on_leaving is not None:
+            self._on_leaving()
+
+    async def _close(self) -> None:
+        await self._system.close(self._drain_timeout, self._drain_timeout + _CLOSING)
+        self._left.set()
+
+    def _abandon(self) -> None:
+        self._queues = {}
+        self._leaving = True
+        self._left.set()
+        self._system.abandon("has stopped")
+        self._runtime.watchdog.close()
+
+    @staticmethod
+    def start(
+        main: Callable[[Node], Awaitable[object]] | None = None,
+        name: str | None = None,
+        *,
+        wait_until_interrupted: bool = True,
+        **options: object,
+    ) -> None:
+        """Run a program around a node: open it, run ``main(node)``, wait for SIGINT or SIGTERM, let workers finish,
+        end.
+
+        Blocks until then. The first signal, or `Node.stop`, ends it in good order, within `drain_timeout` plus 15 s; a
+        second one cancels everything at once. If the node cannot end even so, because a handler holds it, all stacks
+        are written to stderr and the process leaves with exit code 70.
+
+        Args:
+            main: An async function of the node. What it raises comes out of here, after the node has ended in good
+                order.
+            name: Short name of the node; else the environment variable NODE, else ``node``.
+            wait_until_interrupted: Whether to go on after `main` has returned.
+            options: As for `open_node`.
+
+        Environment:
+            ``AUTONOMY_WAIT_UNTIL_INTERRUPTED``: ``1/true/yes/on``, or anything else for no; stronger than the
+            parameter. ``CLUSTER``, ``ZONE``: First parts of the node's full name. ``AUTONOMY_LOG_LEVEL``: ``INFO``, or
+            ``node=DEBUG,worker=WARNING``. ``AUTONOMY_LOGGING=0``: leave logging alone.
+
+        Raises:
+            TypeError, ValueError: An option that cannot be. Nothing was started.
+            BaseException: What `main` raised, or the failure that a worker with `Escalate` ended the node with; bare.
+        """
+        environment = _host.Environment.read(os.environ)
+        with _host.logging_as(environment):
+            for option in LEGACY_OF_START:
+                if options.pop(option, None) is not None:
+                    _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
+            opening = open_node(environment.full_name(name), **options)  # type: ignore[arg-type]  # it checks them
+            program = _host.Program(main, wait=environment.waits(wait_until_interrupted))
+
+            def prepare(node: Node) -> float:
+                node._short_name = environment.short(name)
+                node._on_leaving = program.end
+                return node._drain_timeout + _CLOSING + 1
+
+            program.run(opening, prepare)
+
+
+def open_node(
+    name: str | None = None,
+    *,
+    drain_timeout: float = 10.0,
+    default_timeout: float = 30.0,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    threads: int = 200,
+    stall_warning: float | None = 0.1,
+    slice_clock: Callable[[], float] = perf_counter,
+    new_incarnation: Callable[[], str] = lambda: secrets.token_hex(16),
+) -> AbstractAsyncContextManager[Node]:
+    """Open a node inside a Trio program: ``async with open_node() as node:``.
+
+    Leaving the block lets workers finish what waits for them, then stops them. Leaving it by an exception or by
+    cancellation cancels them, and ``on_stop`` has one second. An exception of the block comes out bare. Nothing
+    outside the block is touched, and several nodes in one process do not see each other.
+
+    Args:
+        name: The node's full name; None for a new one.
+        drain_timeout: Seconds that workers have to finish what is queued; they are stopped within 15 more.
+        default_timeout: Seconds, wherever a call is given no timeout.
+        max_message_bytes: Upper bound of a message once encoded.
+        threads: How many plain ``def`` handlers may run at once.
+        stall_warning: Seconds that an async handler may hold the node before its stack is logged; None for no watchdog
+            and no thread.
+        slice_clock: Seconds, to measure how long a worker or sender runs on before it lets others run.
+        new_incarnation: Makes the id of this start.
+
+    Raises:
+        TypeError, ValueError: A value that cannot be.
+    """
+    options = check_options(
+        name=name,
+        incarnation=check_callable(new_incarnation, "new_incarnation")(),
+        drain_timeout=drain_timeout,
+        default_timeout=default_timeout,
+        max_message_bytes=max_message_bytes,
+        threads=threads,
+        stall_warning=stall_warning,
+        slice_clock=slice_clock,
+    )
+    return _open(options)
+
+
+@asynccontextmanager
+async def _open(options: NodeOptions) -> AsyncGenerator[Node]:
+    crash: list[BaseException] = []
+    with trio.CancelScope() as everything:
+
+        def end_with(error: BaseException) -> None:
+            crash.append(error)
+            everything.cancel()
+
+        outcome: BaseException | None = None
+        try:
+            with ExitStack() as afterwards:
+                async with trio.open_nursery() as nursery:
+                    node = Node(options, nursery, end_with)
+                    afterwards.callback(node._abandon)
+                    nursery.start_soon(node._runtime.replies.deadlines.run)
+                    nursery.start_soon(node._runtime.timers.deadlines.run)
+                    try:
+                        yield node
+                        await node.stop()
+                    except BaseException as error:  # noqa: BLE001  # kept, so that the nursery does not wrap it (O4)
+                        if not crash or isinstance(error, trio.Cancelled):  # else it came of the crash
+                            outcome = error
+                    nursery.cancel_scope.cancel()
+        except BaseException:  # a cancellation: nothing else comes out of this nursery
+            if outcome is None or isinstance(outcome, trio.Cancelled):
+                raise
+        if outcome is not None:
+            raise outcome
+    if crash:
+        raise crash[0]

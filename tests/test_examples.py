@@ -1,0 +1,76 @@
+"""The examples and the README: each is a program that does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .programs import Ended, run_file
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
+AT_MOST_LINES = 60
+AT_MOST_SECONDS = 20.0
+"""Each takes less than 2 s by itself; this machine may have other things to do."""
+
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=[example.stem for example in EXAMPLES])
+
+
+def what_it_says(example: Path) -> list[str]:
+    """Return the lines that an example says it prints: its last comment, behind ``# prints:``."""
+    _, found, said = example.read_text(encoding="utf-8").rpartition("\n# prints:\n")
+    assert found, f"{example.name} does not end with '# prints:' and the lines that it prints"
+    lines = said.splitlines()
+    for line in lines:
+        assert line == "#" or line.startswith("#   "), f"{example.name}: behind '# prints:' stands {line!r}"
+    return [line[4:] for line in lines]
+
+
+def run_once(program: Path, folder: Path) -> Ended:
+    """Run a program that does not wait for a signal."""
+    return run_file(program, environment={"AUTONOMY_WAIT_UNTIL_INTERRUPTED": "0"}, folder=folder)
+
+
+def test_there_are_examples() -> None:
+    assert [example.stem for example in EXAMPLES[:3]] == ["01_hello", "02_counter", "03_supervision"]
+
+
+def test_examples_are_numbered_without_a_gap() -> None:
+    assert [int(example.stem[:2]) for example in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
+
+
+@pytest.mark.slow
+@each_example
+def test_an_example_prints_what_its_last_comment_says(example: Path, tmp_path: Path) -> None:
+    ended = run_once(example, tmp_path)
+
+    assert ended.out == what_it_says(example), ended.err
+    assert ended.code == 0
+    assert ended.seconds < AT_MOST_SECONDS
+    assert list(tmp_path.iterdir()) == []
+
+
+@each_example
+def test_an_example_is_short(example: Path) -> None:
+    assert len(example.read_text(encoding="utf-8").splitlines()) <= AT_MOST_LINES
+
+
+@each_example
+def test_an_example_says_what_it_shows(example: Path) -> None:
+    assert example.read_text(encoding="utf-8").startswith('"""')
+
+
+@pytest.mark.slow
+def test_the_program_in_the_readme_runs_and_prints_what_its_comments_say(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    program = tmp_path / "readme.py"
+    program.write_text(block[1], encoding="utf-8")
+
+    ended = run_once(program, tmp_path)
+
+    assert ended.code == 0, ended.err
+    assert ended.out == re.findall(r"print\(.*\)  # (.*)$", block[1], re.MULTILINE)

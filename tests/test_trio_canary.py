@@ -1,0 +1,109 @@
+"""What this library relies on of Trio beyond its documentation. A new Trio that breaks it is told here first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import outcome
+import pytest
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+from trio.testing import wait_all_tasks_blocked
+
+from autonomy._actors.parking import WAKE
+
+MOVED = f"""
+Trio {trio.__version__} does not resume a task with an outcome.Outcome of a class that it does not know.
+_actors/parking.py relies on that: reschedule(task, WAKE) in queue.py and replies.py.
+Until 0.35, Trio handed the outcome to the task as it was, and wait_task_rescheduled called its unwrap().
+The way back: let Wake.send and Wake.asend resume the coroutine with None, or pass outcome.Value(None) instead of WAKE.
+"""
+
+
+def _abort(_: RaiseCancelT) -> Abort:
+    return Abort.SUCCEEDED
+
+
+async def _sleep(parked: Callable[[Task], None]) -> object:
+    parked(current_task())
+    return await wait_task_rescheduled(_abort)
+
+
+async def test_trio_resumes_a_task_with_our_outcome() -> None:
+    results: list[object] = []
+    tasks: list[Task] = []
+
+    async def sleeper() -> None:
+        for _ in range(100):
+            results.append(await _sleep(tasks.append))
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper)
+            for _ in range(100):
+                await wait_all_tasks_blocked()
+                reschedule(tasks.pop(), WAKE)
+    except BaseException as error:
+        raise AssertionError(MOVED) from error
+
+    assert results == [None] * 100, MOVED
+
+
+async def test_one_outcome_resumes_many_tasks_at_once() -> None:
+    woken: list[int] = []
+    tasks: list[Task] = []
+
+    async def sleeper(number: int) -> None:
+        await _sleep(tasks.append)
+        woken.append(number)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(sleeper, number)
+            await wait_all_tasks_blocked()
+            for task in tasks:
+                reschedule(task, WAKE)
+    except BaseException as error:
+        raise AssertionError(MOVED) from error
+
+    assert sorted(woken) == list(range(100)), MOVED
+
+
+async def test_a_task_that_sleeps_so_can_be_cancelled() -> None:
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_sleep, lambda _: None)
+            await wait_all_tasks_blocked()
+            scope.cancel()
+
+    assert scope.cancelled_caught
+
+
+async def test_a_task_that_was_woken_is_not_cancelled_in_the_same_step() -> None:
+    results: list[object] = []
+    tasks: list[Task] = []
+
+    async def sleeper() -> None:
+        results.append(await _sleep(tasks.append))
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper)
+            await wait_all_tasks_blocked()
+            reschedule(tasks.pop(), WAKE)
+            scope.cancel()
+
+    assert results == [None]
+
+
+async def test_our_outcome_is_one_for_everybody_who_asks() -> None:
+    assert isinstance(WAKE, outcome.Outcome)
+    assert [WAKE.unwrap() for _ in range(3)] == [None] * 3  # type: ignore[func-returns-value]  # that is the point
+
+
+async def test_our_outcome_is_never_sent_into_a_coroutine_by_itself() -> None:
+    with pytest.raises(NotImplementedError):
+        WAKE.send(None)
+    with pytest.raises(NotImplementedError):
+        await WAKE.asend(None)
