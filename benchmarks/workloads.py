@@ -1,0 +1,162 @@
+"""The workloads: what is measured against what, how much of it, and which ratio is the goal.
+
+A workload takes a number of rounds and a scale (1 for the usual amount of work) and returns its figures. To add one:
+its two sides go to `raw` and to a file of the library's side such as `local`, its line here into `WORKLOADS`, its goal
+into `GOALS`, its meaning into ``docs/explanation/performance.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+
+from . import local, raw
+from .measure import in_process_of_its_own, in_turns, median_ratio
+from .terms import Footprint
+
+REQUESTS = 5_000
+MESSAGES = 200_000
+CONCURRENT_REQUESTS = 10_000
+WORKERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What came out of one workload.
+
+    Attributes:
+        workload: Its name.
+        library: The library's figure, the median of the rounds.
+        raw: That of its hand-written counterpart.
+        ratio: How well the library does, 1 for as well as by hand and more for better; the median of the ratios of each
+            round, which is not the ratio of the medians.
+        unit: Of `library` and `raw`.
+        rounds: How many.
+        ratio_fail_after: The ratio to a counterpart that has a timeout by ``fail_after``, where that is a goal too.
+    """
+
+    workload: str
+    library: float
+    raw: float
+    ratio: float
+    unit: str
+    rounds: int
+    ratio_fail_after: float | None = None
+
+    def as_json(self) -> str:
+        """Return the figures as one line."""
+        fields = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(
+            {key: round(value, 3) if isinstance(value, float) else value for key, value in fields.items()}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a ratio ought to be at least, and what it is the ratio of.
+
+    Attributes:
+        work: What is done.
+        ratio: The least that is aimed at.
+        against: The counterpart.
+        ratio_fail_after: The same for the counterpart with ``fail_after``.
+    """
+
+    work: str
+    ratio: float
+    against: str
+    ratio_fail_after: float | None = None
+
+
+GOALS = {
+    "L1": Goal("one caller, request and reply with a timeout", 1.0, "two channels without a timeout", 2.0),
+    "L2": Goal("messages to one worker that want no reply", 5.0, "send_nowait and async for"),
+    "L3": Goal("100 callers, 100 workers, request and reply with a timeout", 3.0, "reply channel and fail_after", 3.0),
+    "L4": Goal("start and stop a worker", 0.5, "a task and its channel"),
+    "L4_memory": Goal("memory of an idle worker", 0.5, "a task and its channel"),
+}
+
+
+def one_caller(rounds: int, scale: float = 1.0) -> list[Figures]:
+    """L1: what one request costs when nothing else happens."""
+    requests = _scaled(REQUESTS, scale)
+    rates = in_turns(
+        {
+            "library": lambda: local.one_caller(requests),
+            "raw": lambda: raw.one_caller(requests),
+            "fail_after": lambda: raw.one_caller_with_fail_after(requests),
+        },
+        rounds,
+    )
+    ratio_fail_after = median_ratio(rates["library"], rates["fail_after"])
+    return [_rates("L1", rates["library"], rates["raw"], "requests/s", ratio_fail_after)]
+
+
+def fire_and_forget(rounds: int, scale: float = 1.0) -> list[Figures]:
+    """L2: how fast messages go by that nobody waits for."""
+    messages = _scaled(MESSAGES, scale)
+    rates = in_turns(
+        {"library": lambda: local.fire_and_forget(messages), "raw": lambda: raw.fire_and_forget(messages)}, rounds
+    )
+    return [_rates("L2", rates["library"], rates["raw"], "messages/s")]
+
+
+def many_callers(rounds: int, scale: float = 1.0) -> list[Figures]:
+    """L3: what one request costs when many are on their way."""
+    requests = _scaled(CONCURRENT_REQUESTS, scale)
+    rates = in_turns(
+        {"library": lambda: local.many_callers(requests), "raw": lambda: raw.many_callers(requests)}, rounds
+    )
+    ratio = median_ratio(rates["library"], rates["raw"])
+    return [_rates("L3", rates["library"], rates["raw"], "requests/s", ratio)]
+
+
+def many_workers(rounds: int, scale: float = 1.0) -> list[Figures]:
+    """L4: what a worker costs that does nothing, in time and in memory."""
+    workers = _scaled(WORKERS, scale)
+    found = in_turns(
+        {
+            "library": lambda: in_process_of_its_own(local.many_workers, workers),
+            "raw": lambda: in_process_of_its_own(raw.many_workers, workers),
+        },
+        rounds,
+    )
+    return [
+        _costs("L4", found, lambda footprint: footprint.microseconds, "µs/worker"),
+        _costs("L4_memory", found, lambda footprint: footprint.kib, "KiB/worker"),
+    ]
+
+
+def _scaled(count: int, scale: float) -> int:
+    return max(int(count * scale), 1)
+
+
+def _rates(
+    workload: str, library: list[float], counterpart: list[float], unit: str, ratio_fail_after: float | None = None
+) -> Figures:
+    ratio = median_ratio(library, counterpart)
+    return Figures(workload, median(library), median(counterpart), ratio, unit, len(library), ratio_fail_after)
+
+
+def _costs(workload: str, found: dict[str, list[Footprint]], cost: Callable[[Footprint], float], unit: str) -> Figures:
+    library, counterpart = [cost(each) for each in found["library"]], [cost(each) for each in found["raw"]]
+    # Of costs, the smaller one is the better: the ratio is the other way round.
+    ratio = median_ratio(counterpart, library)
+    return Figures(workload, median(library), median(counterpart), ratio, unit, len(library))
+
+
+WORKLOADS: dict[str, Callable[[int, float], list[Figures]]] = {
+    "L1": one_caller,
+    "L2": fire_and_forget,
+    "L3": many_callers,
+    "L4": many_workers,
+}
+PROFILED: dict[str, Callable[[], object]] = {
+    "L1": lambda: local.one_caller(REQUESTS),
+    "L2": lambda: local.fire_and_forget(MESSAGES),
+    "L3": lambda: local.many_callers(CONCURRENT_REQUESTS),
+    "L4": lambda: local.many_workers(WORKERS),
+}
+"""The library's side alone."""
