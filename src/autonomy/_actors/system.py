@@ -124,9 +124,7 @@ class ActorSystem:
     def _check_open(self) -> None:
         if self.router.refusal is not None:
             here = self._runtime.name
-            raise NodeDown(
-                f"node {here!r} {self.router.refusal}; it starts no more workers", outcome="not_sent", node=here
-            )
+            raise NodeDown(f"node {here!r} {self.router.refusal}", outcome="not_sent", node=here)
 
     async def _keeps_other(self, name: str, on_conflict: OnConflict) -> bool:
         """Return True if the worker that has the name stays; raise, or stop it, if that is wanted."""
