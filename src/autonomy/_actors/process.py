@@ -297,7 +297,8 @@ class Process:
                 await self._end_of_life()
             if self._wish != "stopped":
                 self.state = "restarting"
-            self.failure = error
+            if not self.has_started:
+                self.failure = error  # for whoever starts it; a later one would keep frames alive for nobody
             if not await self._goes_on(ending, error):
                 return
             self._wish = None
