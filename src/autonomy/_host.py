@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import inspect
+import math
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from time import monotonic
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -102,7 +104,7 @@ class LastResort:
         threading.Thread(target=self._count, name="autonomy last resort", daemon=True).start()
 
     def arm(self, seconds: float) -> None:
-        """Leave the process in `seconds`, instead of whenever was said before."""
+        """Leave the process in `seconds`, unless an earlier time was said before."""
         self._orders.put(seconds)
 
     def disarm(self) -> None:
@@ -110,14 +112,17 @@ class LastResort:
         self._orders.put(None)
 
     def _count(self) -> None:
-        seconds: float | None = None
+        ends, seconds = math.inf, 0.0
         while True:
             try:
-                seconds = self._orders.get(timeout=seconds)
+                order = self._orders.get(timeout=None if ends == math.inf else max(ends - monotonic(), 0))
             except Empty:
-                self._leave(seconds or 0)
-            if seconds is None:
+                self._leave(seconds)
                 return
+            if order is None:
+                return
+            if monotonic() + order < ends:
+                ends, seconds = monotonic() + order, order
 
     @staticmethod
     def _leave(seconds: float) -> None:  # pragma: no cover  # it ends the process; test_programs.py runs some

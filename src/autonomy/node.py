@@ -22,7 +22,7 @@ from ._actors.process import current_process
 from ._actors.runtime import SLICE, make_runtime
 from ._actors.system import ActorSystem
 from ._sansio.address import check_name, parse_address
-from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay, check_message, check_seconds
+from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay, check_message, check_period, check_seconds
 from ._sansio.envelope import MESSAGE, REPLY, REQUEST, Envelope, Failure
 from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
@@ -426,7 +426,7 @@ class Node:
         Rounds keep to their times whatever a handler takes; those that come due while the last message still waits for
         room are left out. Otherwise as `send_after`.
         """
-        seconds = check_delay(period, "period", zero=False)
+        seconds = check_period(period)
         return self._system.start_timer(seconds, seconds, address, message, current_process.get())
 
     # --- the end

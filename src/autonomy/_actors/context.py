@@ -16,7 +16,7 @@ from typing import Any
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
-from .._sansio.border import check_delay, check_message
+from .._sansio.border import check_delay, check_message, check_period
 from .._sansio.envelope import CONVERSATION, MESSAGE, REPLY, REQUEST, Envelope
 from .._sansio.restarts import RESUME, Supervision
 from ..abc import Allow, NodeRef, OnConflict, Timer, Watch
@@ -60,7 +60,7 @@ class WorkerContext(Handling):
         """Answer the message."""
         runtime = self.process.runtime
         if type(message) is not str or not message.isascii() or len(message) > runtime.max_message_bytes:
-            check_message(message, runtime.max_message_bytes)
+            message = check_message(message, runtime.max_message_bytes)
         await checkpoint_if_cancelled()
         envelope = self.envelope
         replies = runtime.replies
@@ -120,7 +120,7 @@ class WorkerContext(Handling):
 
     def send_every(self, period: float, address: str, message: str) -> Timer:
         """Send a message every `period` seconds until this worker ends."""
-        seconds = check_delay(period, "period", zero=False)
+        seconds = check_period(period)
         return self.process.runtime.start_timer(seconds, seconds, address, message, self.process)
 
     async def start_worker(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 import trio
@@ -104,10 +105,7 @@ class Mailbox:
 
     def close(self) -> None:
         """Take nothing more, and wake who waits in `receive`. Messages that were not read become dead letters."""
-        left = self._inbox.close()
-        self._forget(self._inbox)
-        self._runtime.dead_letters.report_messages(left, "its mailbox was closed before it was read")
-        self._runtime.replies.dropped += sum(envelope.kind == REPLY for envelope in left)
+        _close(self._inbox, self._forget, self._runtime)
 
     async def __aenter__(self) -> Mailbox:
         return self
@@ -131,7 +129,14 @@ class Mailbox:
         return self._open(envelope, math.inf, started)
 
     def __del__(self) -> None:
-        """Report what nobody can read any more: nothing is dropped in silence (B3)."""
-        inbox = getattr(self, "_inbox", None)
-        if inbox is not None and not inbox.closed and inbox.waiting:
-            self.close()
+        """Close it, in Trio's thread, wherever it is let go: nothing is dropped in silence (B3)."""
+        if not self._inbox.closed:
+            with suppress(trio.RunFinishedError):
+                self._runtime.token.run_sync_soon(_close, self._inbox, self._forget, self._runtime)
+
+
+def _close(inbox: Inbox, forget: Callable[[Inbox], None], runtime: Runtime) -> None:
+    left = inbox.close()
+    forget(inbox)
+    runtime.dead_letters.report_messages(left, "its mailbox was closed before it was read")
+    runtime.replies.dropped += sum(envelope.kind == REPLY for envelope in left)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from sys import getrefcount
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from trio.lowlevel import Task, cancel_shielded_checkpoint, checkpoint, current_task
@@ -32,6 +32,8 @@ from .worker_objects import check_worker, claim, release
 
 _log = logs.get_logger("worker")
 _NOTHING = Envelope(MESSAGE, "", "")
+_ALONE = 2
+"""References to a context that nobody kept: this process, and the argument of `getrefcount`."""
 _PATIENCE_WHEN_CANCELLED = 1.0
 """Seconds that ``on_stop`` has when the worker was cancelled rather than stopped."""
 
@@ -249,9 +251,7 @@ class Process:
         self._patience = patience
         self._stop_reason = reason
         self.end("stopped")
-        with trio.move_on_after(patience):
-            await self.gone.wait()
-        self.cut_short()
+        self._scope.deadline = min(self._scope.deadline, self.runtime.clock() + patience)
         await self.gone.wait()
 
     @property
@@ -348,13 +348,13 @@ class Process:
         queue, runtime, handle = self.queue, self.runtime, self._handler
         take, now, pending, watchdog = queue.take, runtime.slice_clock, runtime.replies.pending, runtime.watchdog
         assert handle is not None
-        handling = self._current = self._contexts(self, _NOTHING)
-        alone = getrefcount(handling)  # one more says that a handler kept its context
+        self._current = self._contexts(self, _NOTHING)
         slice_ends = 0.0
         while self._wish is None:
             if not queue.queued:
-                if getrefcount(handling) == alone:
-                    handling.envelope = _NOTHING  # an idle worker holds no message
+                if getrefcount(self._current) == _ALONE:
+                    self._current.envelope = _NOTHING
+                envelope, slot = _NOTHING, None  # an idle worker holds no message, no answer, no caller
                 if self.idle is not None:
                     self.idle.set()
                 watchdog.busy -= 1
@@ -380,31 +380,31 @@ class Process:
                 if slot is None:
                     continue  # withdrawn, or too late
                 slot.taken = True
-            if getrefcount(handling) == alone:
-                handling.envelope = envelope
-                handling.answered = False
+            if getrefcount(self._current) == _ALONE:
+                self._current.envelope = envelope
+                self._current.answered = False
             else:
-                handling = self._current = self._contexts(self, envelope)
+                self._current = self._contexts(self, envelope)
             try:
-                await handle(handling, envelope.body)
+                await handle(self._current, envelope.body)
             except Exception as error:  # noqa: BLE001  # the worker's own code
-                self._handler_failed(envelope, error, answered=handling.answered)
-                handling.answered = True
+                self._handler_failed(envelope, error, answered=self._current.answered)
+                self._current.answered = True
                 if not self._resumes:
                     return error
-            except BaseException:
-                self.debts.cut_off(envelope, answered=handling.answered)
-                raise
+            except BaseException as error:  # noqa: BLE001  # sorted out there, and raised
+                self.debts.cut_off(envelope, answered=self._current.answered)
+                self._raise_cancelled_alone(error, "handler failed while it was cancelled")
             else:
                 self.handled += 1
-                if wants_reply and not handling.answered:
-                    if getrefcount(handling) != alone:
+                if wants_reply and not self._current.answered:
+                    if getrefcount(self._current) != _ALONE:
                         # Trio's scheduler holds what it resumed this task with until the next step. If that was a
                         # Cancelled that the handler caught, its traceback holds the handler's frame and the context.
                         await cancel_shielded_checkpoint()
-                    if getrefcount(handling) == alone and not handling.answered:
+                    if getrefcount(self._current) == _ALONE and not self._current.answered:
                         self.debts.unanswered(envelope)
-                    elif not handling.answered:
+                    elif not self._current.answered:
                         self.debts.keep(envelope)
         return None
 
@@ -426,10 +426,23 @@ class Process:
             return
         envelope = Envelope(MESSAGE, self.name, "")
         self._current = handling = self._contexts(self, envelope)
-        if inspect.iscoroutinefunction(hook):
-            await hook(handling)
-        else:
-            await call_in_thread(hook, handling.for_thread(), envelope=envelope, threads=self.runtime.threads)
+        try:
+            if inspect.iscoroutinefunction(hook):
+                await hook(handling)
+            else:
+                await call_in_thread(hook, handling.for_thread(), envelope=envelope, threads=self.runtime.threads)
+        except BaseExceptionGroup as error:
+            self._raise_cancelled_alone(error, f"{name} failed while it was cancelled")
+
+    def _raise_cancelled_alone(self, error: BaseException, event: str) -> NoReturn:
+        """Raise `error`; of a group that holds a cancellation and ordinary failures, the cancellation alone."""
+        if isinstance(error, BaseExceptionGroup):
+            cancelled, rest = error.split(trio.Cancelled)
+            if cancelled is not None and isinstance(rest, Exception):
+                self.failed += 1
+                _log.exception(event, rest, worker=self.address)
+                raise cancelled from None
+        raise error
 
     def _make_worker(self) -> object:
         assert callable(self._source)
@@ -462,11 +475,12 @@ class Process:
             self._worker = None
 
     async def _run_on_stop(self, patience: float) -> None:
-        with trio.move_on_after(patience) as scope:
-            try:
+        scope = trio.CancelScope(deadline=self.runtime.clock() + patience)
+        try:
+            with scope:
                 await self._call_hook("on_stop")
-            except Exception as error:  # noqa: BLE001  # the worker's own code
-                _log.exception("on_stop failed", error, worker=self.address)
+        except Exception as error:  # noqa: BLE001  # the worker's own code
+            _log.exception("on_stop failed", error, worker=self.address)
         if scope.cancelled_caught:
             _log.warning("on_stop took too long and was cancelled", worker=self.address, seconds=patience)
 

@@ -39,6 +39,7 @@ class Runtime:
         node: What workers see as ``context.node``.
         name: The node's full name.
         incarnation: Id of this start of the node.
+        token: The way into Trio's thread from others.
         clock: Trio's clock, in seconds; virtual in tests.
         slice_clock: What slices are measured with. A simulation passes one that does not depend on the machine.
         default_timeout: Seconds, where a caller names none.
@@ -58,6 +59,7 @@ class Runtime:
     name: str
     incarnation: str
     clock: Callable[[], float]
+    token: trio.lowlevel.TrioToken
     slice_clock: Callable[[], float]
     default_timeout: float
     max_message_bytes: int
@@ -91,6 +93,7 @@ def make_runtime(node: NodeRef, options: NodeOptions, crash: Callable[[BaseExcep
         name=options.name,
         incarnation=options.incarnation,
         clock=clock,
+        token=trio.lowlevel.current_trio_token(),
         slice_clock=options.slice_clock,
         default_timeout=options.default_timeout,
         max_message_bytes=options.max_message_bytes,

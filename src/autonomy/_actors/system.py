@@ -157,6 +157,7 @@ class ActorSystem:
         keeper: Solo | Group,
         parent: Process | None,
     ) -> Process:
+        self.registry.check_free(name)
         if not makes_workers:
             claim(worker, name)
         process = Process(

@@ -70,6 +70,14 @@ def check_delay(value: object, what: str, *, zero: bool = True) -> float:
     return seconds
 
 
+def check_period(value: object) -> float:
+    """Return `value` as a finite number of seconds above a microsecond, which is as often as anything can be due."""
+    seconds = check_delay(value, "period", zero=False)
+    if seconds < 1e-6:
+        raise ValueError(f"period must be at least a millionth of a second, got {value!r} seconds")
+    return seconds
+
+
 def check_callable(value: Callable[..., T], what: str) -> Callable[..., T]:
     """Return `value` if it can be called."""
     if not callable(value):
