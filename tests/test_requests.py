@@ -136,7 +136,7 @@ def expectation(worker: Scripted, ask: Ask, number: str, asked: float) -> tuple[
     handled = worker.ended.get(number, math.inf)
     known = worker.stopped_at if math.isinf(handled) or ask.does.startswith("keep") else handled
     outcome = "WorkerStopped" if math.isinf(handled) else answer[ask.does]
-    if asked >= worker.stopped_at:
+    if asked >= worker.stopped_at and math.isinf(handled):  # asked and stopped at once, it may have been handled before
         outcomes = ("WorkerNotFound", "WorkerStopped")
         return outcomes, asked
     return ((outcome,), known) if known < gives_up else ((gave_up,), gives_up)
