@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from autonomy import Context, Node, NodeDown, NoReply, WorkerStopped, open_node
+from autonomy import ChildSpec, Context, Node, NodeDown, NoReply, WorkerStopped, open_node
 
 from .workers import Echo, Recorder, Sleeper
 
@@ -172,6 +173,96 @@ async def test_what_workers_send_each_other_while_the_node_leaves_is_handled_too
         node.send_nowait("a", "round the house")
 
     assert recorder.received == ["round the house"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda context: _answer_of(context.node, "echo"),
+        lambda context: _said_in_a_mailbox(context, "box"),
+        lambda context: _said_in_a_mailbox(context, None),
+        lambda context: _answer_of_new(context.start_worker, context.node),
+        lambda context: _answer_of_new(context.node.start_worker, context.node),
+        lambda context: _started_group(context.node),
+        lambda context: _rung(context),
+    ],
+    ids=["send", "create_mailbox", "create_mailbox without name", "child", "start_worker", "start_group", "send_after"],
+)
+async def test_a_worker_may_use_its_node_to_finish_what_is_queued(
+    call: Callable[[Context], Awaitable[str]], autojump_clock: MockClock
+) -> None:
+    outcomes: list[str] = []
+
+    class Busy:
+        async def handle_message(self, context: Context, message: str) -> None:
+            if message == "ring":
+                outcomes.append("done")
+                return
+            await trio.sleep(1)
+            outcomes.append(await call(context))
+
+    async with open_node("n", stall_warning=None) as node:
+        await node.start_worker("echo", Echo())
+        await node.start_worker("busy", Busy())
+        node.send_nowait("busy", "go")
+
+    assert outcomes[-1] == "done"
+    assert node.statistics().dead_letters == 0
+
+
+async def _answer_of(node: Any, name: str) -> str:
+    async with await node.send(name, "done") as mailbox:
+        answer: str = await mailbox.receive()
+    return answer
+
+
+async def _said_in_a_mailbox(context: Any, name: str | None) -> str:
+    async with await context.node.create_mailbox(name) as mailbox:
+        await context.send_message(mailbox.address, "done")
+        answer: str = await mailbox.receive()
+    return answer
+
+
+async def _answer_of_new(start_worker: Any, node: Any) -> str:
+    await start_worker("new", Echo())
+    return await _answer_of(node, "new")
+
+
+async def _started_group(node: Any) -> str:
+    await node.start_group("group", [ChildSpec("member", Echo)])
+    return await _answer_of(node, "member")
+
+
+async def _rung(context: Context) -> str:
+    context.send_after(2, context.name, "ring")  # its message waits until this handler has returned
+    await trio.sleep(3)
+    return "about to ring"
+
+
+async def test_a_worker_that_has_ended_is_refused_as_the_program_is(autojump_clock: MockClock) -> None:
+    errors: list[NodeDown] = []
+    async with trio.open_nursery() as outside:
+
+        class Gone:
+            async def handle_message(self, context: Context, message: str) -> None:
+                outside.start_soon(self.go_on, context.node)
+                context.stop()
+
+            async def go_on(self, node: Any) -> None:
+                await trio.sleep(2)
+                for call in (node.create_mailbox, lambda: node.start_worker("new", Echo())):
+                    with pytest.raises(NodeDown) as caught:
+                        await call()
+                    errors.append(caught.value)
+
+        async with open_node("n", stall_warning=None) as node:
+            await node.start_worker("gone", Gone())
+            await node.start_worker("sleeper", Sleeper())
+            node.send_nowait("gone", "go")
+            await trio.sleep(1)
+            node.send_nowait("sleeper", "5")
+
+    assert [str(error) for error in errors] == ["node 'n' is stopping"] * 2
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Router:
     """Brings envelopes to the mailboxes of one node.
 
     Attributes:
-        refusal: Why the program may send nothing more, or None. Workers may, until they are stopped.
+        refusal: Why the program may ask nothing more of this node, or None. Workers may, until they have ended.
     """
 
     def __init__(self, runtime: Runtime, registry: Registry, start_soon: Callable[..., object]) -> None:
@@ -57,20 +57,28 @@ class Router:
             NodeDown: This node takes no more messages from its program.
         """
         name = self.name_here(address, node)
-        here = self._runtime.name
+        self.check_open(name)
+        return name, self._target(name)
+
+    def check_open(self, name: str | None = None) -> None:
+        """Raise NodeDown if the node is stopping and it is not one of its workers that asks, for `name` or for more."""
         if self.refusal is not None and not self._is_asked_by_worker():
+            here = self._runtime.name
             raise NodeDown(f"node {here!r} {self.refusal}", outcome="not_sent", worker=name, node=here)
+
+    def _is_asked_by_worker(self) -> bool:
+        caller = current_process.get()
+        return caller is not None and self._registry.workers.get(caller.name) is caller
+
+    def _target(self, name: str) -> Target:
+        here = self._runtime.name
         target = self._registry.queues.get(name) or self._registry.inboxes.get(name)
         if target is None:
             what = " (it is a group; address its workers)" if name in self._registry.groups else ""
             raise WorkerNotFound(
                 f"no worker {name!r} on node {here!r}{what}", outcome="not_sent", worker=name, node=here
             )
-        return name, target
-
-    def _is_asked_by_worker(self) -> bool:
-        caller = current_process.get()
-        return caller is not None and caller.runtime is self._runtime
+        return target
 
     def name_here(self, address: str, node: object = None) -> str:
         """Return the worker's name in an address; raise Unreachable if that is on another node."""
@@ -152,10 +160,12 @@ class Router:
         """Add an envelope without waiting; where there is no room, leave it to a task, return False and call `done`
         after it.
 
-        What cannot be delivered becomes a dead letter.
+        What cannot be delivered becomes a dead letter. Nobody is refused here: of a node that is stopping, no timers
+        are left but those that its workers have started since.
         """
         try:
-            name, target = self.find(envelope.to)
+            name = self.name_here(envelope.to)
+            target = self._target(name)
         except NoReply as error:
             self._runtime.dead_letters.report(envelope, str(error))
             return True

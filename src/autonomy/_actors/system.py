@@ -30,7 +30,7 @@ from .._sansio.restarts import (
     check_supervision,
 )
 from ..abc import Allow, OnConflict
-from ..errors import NodeDown, WorkerExists, WorkerNotFound, WorkerStopped
+from ..errors import WorkerExists, WorkerNotFound, WorkerStopped
 from .allowed import check_allow
 from .context import WorkerContext
 from .inbox import Inbox
@@ -90,7 +90,7 @@ class ActorSystem:
         makes_workers = isinstance(policy, Restart)
         self._check_source(worker, name, makes_workers=makes_workers)
         await checkpoint_if_cancelled()
-        self._check_open()
+        self.router.check_open()
         if parent is not None:
             parent.check_alive("starts no children")
         if await self._keeps_other(name, on_conflict):
@@ -120,11 +120,6 @@ class ActorSystem:
                 f"worker {name!r} is to be restarted with fresh objects, so pass a class or a factory such as "
                 f"{type(worker).__name__} or lambda: {type(worker).__name__}(...), not an object"
             )
-
-    def _check_open(self) -> None:
-        if self.router.refusal is not None:
-            here = self._runtime.name
-            raise NodeDown(f"node {here!r} {self.router.refusal}", outcome="not_sent", node=here)
 
     async def _keeps_other(self, name: str, on_conflict: OnConflict) -> bool:
         """Return True if the worker that has the name stays; raise, or stop it, if that is wanted."""
@@ -266,7 +261,7 @@ class ActorSystem:
             check_count(max_restarts, "max_restarts", least=0), check_delay(within, "within", zero=False)
         )
         await checkpoint_if_cancelled()
-        self._check_open()
+        self.router.check_open()
         self.registry.check_free(name)
         for child in children:
             self.registry.check_free(child.name)
@@ -315,7 +310,7 @@ class ActorSystem:
 
     def open_mailbox(self, name: str | None, capacity: int = 1000) -> Mailbox:
         """Open a mailbox under a name, or under one that nobody has."""
-        self._check_open()
+        self.router.check_open()
         number = self._runtime.replies.next_id()
         if name is None:
             name = f"mailbox-{number}"
@@ -352,7 +347,7 @@ class ActorSystem:
         """Start a timer; it ends with the worker that owns it."""
         parse_address(address)
         message = check_message(message, self._runtime.max_message_bytes)
-        self._check_open()
+        self.router.check_open()
         timers = self._runtime.timers
         if owner is not None:
             owner.check_alive("starts no timers")
