@@ -144,6 +144,7 @@ class Context(Protocol):
         supervision: Supervision = ...,
         mailbox_capacity: int = ...,
         allow: Allow = ...,
+        on_conflict: OnConflict = ...,
     ) -> None:
         """Start a worker as a child of this one: it stops before this worker stops or is restarted."""
 

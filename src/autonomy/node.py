@@ -331,7 +331,8 @@ class Node:
                 `Restart`, `Stop`, `Escalate`.
             mailbox_capacity: How many messages may wait; senders wait when it is full.
             allow: Who on other nodes may reach it; see `abc.Allow`.
-            on_conflict: If the name is taken by a worker: ``error``, ``keep`` that one, or ``replace`` it.
+            on_conflict: If the name is taken by a worker: ``error``, ``keep`` that one (unless it is stopping: then
+                start this one after it), or ``replace`` it.
             policy: Accepted for older programs; has no effect.
             exposed_as: Accepted for older programs; has no effect.
 

@@ -199,6 +199,10 @@ class Process:
             task = nursery.parent_task
         return self._current.envelope
 
+    def runs(self, worker: object) -> bool:
+        """Whether this object is the worker."""
+        return self._worker is worker
+
     def check_alive(self, what: str) -> None:
         """Raise WorkerStopped if this life is over: it could not take care of what it starts now."""
         if not self.alive:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import get_args
+from weakref import WeakValueDictionary
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
@@ -42,7 +44,7 @@ from .runtime import Runtime
 from .supervisor import Group, Solo
 from .timers import PendingTimer
 from .watching import Lookout
-from .worker_objects import check_worker, claim
+from .worker_objects import check_idle, check_worker, claim
 
 _log = logs.get_logger("node")
 _PATIENCE = 5.0
@@ -61,6 +63,7 @@ class ActorSystem:
         self._runtime = runtime
         self._nursery = nursery
         self._starts = 0
+        self._turns: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self.registry = Registry(runtime.name)
         self.router = Router(runtime, self.registry, nursery.start_soon)
         runtime.converse = self.router.converse
@@ -89,13 +92,16 @@ class ActorSystem:
         check_allow(allow)
         makes_workers = isinstance(policy, Restart)
         self._check_source(worker, name, makes_workers=makes_workers)
+        if on_conflict not in get_args(OnConflict):
+            raise ValueError(f"on_conflict must be error, keep or replace, got {on_conflict!r:.80}")
         await checkpoint_if_cancelled()
-        self.router.check_open()
-        if parent is not None:
-            parent.check_alive("starts no children")
-        if await self._keeps_other(name, on_conflict):
+        self._check_may_start(parent)
+        if on_conflict == "replace":
+            await self._make_way(name, worker, parent)
+        elif on_conflict == "keep" and await self._stays(name):
             await cancel_shielded_checkpoint()
             return
+        self._check_may_start(parent)  # again: both may have waited
         solo = Solo(policy)
         process = self._make_process(
             name,
@@ -121,17 +127,29 @@ class ActorSystem:
                 f"{type(worker).__name__} or lambda: {type(worker).__name__}(...), not an object"
             )
 
-    async def _keeps_other(self, name: str, on_conflict: OnConflict) -> bool:
-        """Return True if the worker that has the name stays; raise, or stop it, if that is wanted."""
-        if on_conflict not in ("error", "keep", "replace"):
-            raise ValueError(f"on_conflict must be error, keep or replace, got {on_conflict!r:.80}")
+    def _check_may_start(self, parent: Process | None) -> None:
+        self.router.check_open()
+        if parent is not None:
+            parent.check_alive("starts no children")
+
+    async def _make_way(self, name: str, worker: object, parent: Process | None) -> None:
+        """Stop the worker that has a name. Of several who want that at once each stops the one before it, in turn."""
         if name in self.registry.workers:
-            if on_conflict == "keep":
+            self._refuse_from_within(self.registry.workers[name])
+        async with self._turns.setdefault(name, trio.Lock()):
+            while (other := self.registry.workers.get(name)) is not None:
+                self._check_may_start(parent)
+                if not other.runs(worker):
+                    check_idle(worker, name)
+                await other.stop(_PATIENCE)
+
+    async def _stays(self, name: str) -> bool:
+        """Whether there is a worker to keep; one that is stopping is none, and gone when this returns."""
+        while (other := self.registry.workers.get(name)) is not None:
+            if other.state != "stopping":
                 return True
-            if on_conflict == "replace":
-                self._refuse_from_within(self.registry.workers[name])
-                await self.registry.workers[name].stop(_PATIENCE)
-        self.registry.check_free(name)
+            self._refuse_from_within(other)
+            await other.gone.wait()
         return False
 
     def _refuse_from_within(self, process: Process) -> None:

@@ -57,6 +57,12 @@ def claim(worker: object, name: str) -> None:
     _at_work[id(worker)] = worker
 
 
+def check_idle(worker: object, name: str) -> None:
+    """Raise what `claim` would raise now."""
+    claim(worker, name)
+    release(worker)
+
+
 def release(worker: object) -> None:
     """Note that an object runs no more."""
     _at_work.pop(id(worker), None)
