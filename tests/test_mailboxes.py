@@ -118,6 +118,43 @@ async def test_receive_waits_no_longer_than_its_timeout(node: Node, autojump_clo
         assert await mailbox.receive() == "40"
 
 
+@pytest.mark.parametrize("timeout", [0, -1, 0.0])
+async def test_without_any_time_receive_returns_what_is_there(
+    node: Node, autojump_clock: MockClock, timeout: float
+) -> None:
+    await node.start_worker("chatty", Chatty())
+    async with await node.send("chatty", "2") as mailbox:
+        await wait_all_tasks_blocked()
+
+        replies = [await mailbox.receive(timeout=timeout) for _ in range(2)]
+
+        with pytest.raises(DeadlineExceeded):
+            await mailbox.receive(timeout=timeout)
+
+    assert replies == ["0", "1"]
+
+
+async def test_when_the_request_at_hand_is_late_receive_returns_what_is_there(
+    node: Node, autojump_clock: MockClock
+) -> None:
+    received: list[str] = []
+
+    class Late:
+        async def handle_message(self, context: Context, message: str) -> None:
+            async with await context.node.send("echo", message) as mailbox:  # type: ignore[attr-defined]  # a Node
+                await trio.sleep(2)
+                received.append(await mailbox.receive())
+
+    await node.start_worker("echo", Echo())
+    await node.start_worker("late", Late())
+
+    with pytest.raises(DeadlineExceeded):
+        await node.send_and_receive("late", "hello", timeout=1)
+    await trio.sleep(2)
+
+    assert received == ["hello"]
+
+
 async def test_a_cancelled_receive_loses_nothing(node: Node, autojump_clock: MockClock) -> None:
     await node.start_worker("sleeper", Sleeper())
 

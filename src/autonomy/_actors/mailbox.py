@@ -59,7 +59,7 @@ class Mailbox:
             timeout: Seconds, at most what is left of the request being handled; None for the node's default (30 s).
 
         Raises:
-            DeadlineExceeded: Nothing came. The mailbox stays open.
+            DeadlineExceeded: Nothing was there, nor came in time. The mailbox stays open.
             WorkerFailed, WorkerStopped: What `send` asked of a worker will get no (further) reply. The mailbox stays
                 open.
             WorkerStopped: The mailbox is closed.
@@ -70,7 +70,8 @@ class Mailbox:
         started = self._runtime.clock()
         seconds = self._runtime.default_timeout if timeout is None else check_seconds(timeout, "timeout")
         _, _, deadline = self._router.inherited(started + seconds)
-        with trio.CancelScope(deadline=deadline) as scope:
+        at_once = self._inbox.waiting > 0  # then no time is needed, and none may be too little
+        with trio.CancelScope(deadline=math.inf if at_once else deadline) as scope:
             return self._open(await self._take(), seconds, started)
         assert scope.cancelled_caught
         raise DeadlineExceeded(
