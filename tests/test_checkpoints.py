@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
-from autonomy import ChildSpec, Context, Node, gather, open_node
+from autonomy import CallCycle, ChildSpec, Context, Node, NoReply, gather, open_node
 
 from .workers import Echo, Recorder
 
@@ -104,6 +104,49 @@ async def peopled(node: Node) -> Node:
 async def test_every_async_call_is_a_checkpoint(peopled: Node, autojump_clock: MockClock, call: str) -> None:
     with assert_checkpoints():
         await CALLS[call](peopled)
+
+
+IN_VAIN: dict[str, Callable[[Node], Awaitable[object]]] = {
+    "send_and_receive": lambda node: node.send_and_receive("nobody", "hello"),
+    "send_and_receive, elsewhere": lambda node: node.send_and_receive("echo@elsewhere", "hello"),
+    "send_and_receive, no time": lambda node: node.send_and_receive("echo", "hello", timeout=0),
+    "any": lambda node: node.any("nobody", "hello"),
+    "all": lambda node: node.all("nobody", "hello"),
+    "send": lambda node: node.send("nobody", "hello"),
+    "stop_worker": lambda node: node.stop_worker("nobody"),
+}
+
+
+@pytest.mark.parametrize("call", IN_VAIN)
+async def test_a_call_that_fails_at_once_is_a_checkpoint_too(
+    peopled: Node, autojump_clock: MockClock, call: str
+) -> None:
+    with assert_checkpoints(), pytest.raises(NoReply):
+        await IN_VAIN[call](peopled)
+
+
+async def test_a_request_that_would_come_back_is_a_checkpoint_too(peopled: Node, autojump_clock: MockClock) -> None:
+    outcomes: list[str] = []
+
+    class Asking:
+        async def handle_message(self, context: Context, message: str) -> None:
+            with assert_checkpoints(), pytest.raises(CallCycle):
+                await context.send_and_receive(context.name, message)
+            outcomes.append("checkpoint")
+
+    await peopled.start_worker("asking", Asking())
+    await peopled.send_message("asking", "go")
+    await wait_all_tasks_blocked()
+
+    assert outcomes == ["checkpoint"]
+
+
+async def test_a_request_that_cannot_be_sent_can_be_cancelled(node: Node, autojump_clock: MockClock) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await node.send_and_receive("nobody", "hello")
+
+    assert scope.cancelled_caught
 
 
 IN_A_HANDLER: dict[str, Callable[[Context], Awaitable[object]]] = {

@@ -260,6 +260,7 @@ class Node:
             if not slot.resolved:
                 await slot.wait()
         except NoReply as why:
+            await checkpoint()
             raise self._router.no_reply(parse_address(address)[0], seconds, started, why) from None
         answer = slot.answer
         if answer is not None and answer.kind == REPLY:
@@ -301,6 +302,7 @@ class Node:
         try:
             self._router.find_worker(check_name(name))
         except NoReply as why:
+            await checkpoint()
             raise self._router.no_reply(name, timeout or self._default_timeout, started, why) from None
         try:
             return {self.name: await self.send_and_receive(name, message, timeout=timeout)}
