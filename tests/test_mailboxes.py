@@ -194,6 +194,17 @@ async def test_a_named_mailbox_takes_messages_of_workers_and_of_the_program(
     assert received == ["program says hello", "worker says hello"]
 
 
+async def test_a_mailbox_without_a_name_gets_one_that_nobody_has(node: Node, autojump_clock: MockClock) -> None:
+    for number in range(1, 20):
+        await node.start_worker(f"mailbox-{number}", Echo())
+
+    async with await node.create_mailbox() as box, await node.send("mailbox-1", "hello") as replies:
+        await node.send_message(box.address, "found")
+        texts = await box.receive(), await replies.receive()
+
+    assert texts == ("found", "hello")
+
+
 async def test_a_mailbox_is_no_worker_and_cannot_be_asked(node: Node, autojump_clock: MockClock) -> None:
     async with await node.create_mailbox("box"):
         with pytest.raises(WorkerNotFound, match=r"is a mailbox, which cannot reply\. Use send_message"):

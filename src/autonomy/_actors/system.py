@@ -330,10 +330,7 @@ class ActorSystem:
         """Open a mailbox under a name, or under one that nobody has."""
         self.router.check_open()
         number = self._runtime.replies.next_id()
-        if name is None:
-            name = f"mailbox-{number}"
-        else:
-            check_name(name)
+        name = self._unused_name(number) if name is None else check_name(name)
         self.registry.check_free(name)
         inbox = Inbox(name, number, capacity)
         mailbox = Mailbox(inbox, self.router, self._runtime, self._forget_inbox)
@@ -343,6 +340,16 @@ class ActorSystem:
         if owner is not None and owner.alive:
             _own_weakly(owner, mailbox)
         return mailbox
+
+    def _unused_name(self, number: int) -> str:
+        """Return the name for mailbox `number`, or for a later one if somebody has chosen that name."""
+        while True:
+            try:
+                self.registry.check_free(f"mailbox-{number}")
+            except WorkerExists:
+                number = self._runtime.replies.next_id()
+            else:
+                return f"mailbox-{number}"
 
     def _forget_inbox(self, inbox: Inbox) -> None:
         if self.registry.inboxes.get(inbox.name) is inbox:
