@@ -263,6 +263,34 @@ async def test_a_timers_message_for_nobody_becomes_a_dead_letter(node: Node, aut
     assert [(letter.to, letter.sender, letter.message) for letter in lost] == [("nobody@n", "@n", "hello")]
 
 
+@pytest.mark.parametrize("node_name", ["n", "elsewhere"])
+async def test_a_dead_letter_names_the_full_address_that_a_timer_was_given(
+    node: Node, autojump_clock: MockClock, node_name: str
+) -> None:
+    letters: list[DeadLetter] = []
+    node.on_dead_letter = letters.append
+
+    node.send_after(1, f"nobody@{node_name}", "lost")
+    await trio.sleep(2)
+
+    assert [letter.to for letter in letters] == [f"nobody@{node_name}"]
+
+
+async def test_a_dead_letter_names_the_worker_that_stopped_before_it_came_to_a_timers_message(
+    node: Node, autojump_clock: MockClock
+) -> None:
+    letters: list[DeadLetter] = []
+    node.on_dead_letter = letters.append
+    await node.start_worker("sleeper", Sleeper())
+    await node.send_message("sleeper", "2")
+
+    node.send_after(1, "sleeper@n", "lost")
+    await trio.sleep(1.5)
+    await node.stop_worker("sleeper")
+
+    assert [letter.to for letter in letters] == ["sleeper@n"]
+
+
 async def test_a_timers_message_for_a_closed_mailbox_becomes_a_dead_letter(
     node: Node, autojump_clock: MockClock
 ) -> None:

@@ -22,7 +22,8 @@ class DeadLetters:
     def report(self, envelope: Envelope, reason: str) -> None:
         """Report a lost message. What its text says is not logged: it may be private."""
         self.count += 1
-        letter = DeadLetter(f"{envelope.to}@{self._node}", envelope.sender or f"@{self._node}", envelope.body, reason)
+        to = envelope.to if "@" in envelope.to else f"{envelope.to}@{self._node}"  # a timer's may be on another node
+        letter = DeadLetter(to, envelope.sender or f"@{self._node}", envelope.body, reason)
         _log.warning("message lost", to=letter.to, sender=letter.sender, reason=reason)
         if self.hook is not None:
             try:

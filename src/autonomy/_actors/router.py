@@ -164,7 +164,7 @@ class Router:
         are left but those that its workers have started since.
         """
         try:
-            name = self.name_here(envelope.to)
+            envelope.to = name = self.name_here(envelope.to)
             target = self._target(name)
         except NoReply as error:
             self._runtime.dead_letters.report(envelope, str(error))
