@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -20,7 +21,9 @@ from .._sansio.border import check_delay, check_message, check_period
 from .._sansio.envelope import CONVERSATION, MESSAGE, REPLY, REQUEST, Envelope
 from .._sansio.restarts import RESUME, Supervision
 from ..abc import Allow, NodeRef, OnConflict, Timer, Watch
-from .process import Handling
+from .process import Handling, current_process
+
+T = TypeVar("T")
 
 
 class WorkerContext(Handling):
@@ -106,13 +109,23 @@ class WorkerContext(Handling):
         self, address: str, message: str, node: str | None = None, *, timeout: float | None = None
     ) -> None:
         """Send a message that wants no reply."""
-        await self.node.send_message(address, message, node, timeout=timeout)
+        call = self.node.send_message(address, message, node, timeout=timeout)
+        await (call if current_process.get() is not None else self._as_worker(call))
 
     async def send_and_receive(
         self, address: str, message: str, node: str | None = None, policy: object = None, timeout: float | None = None
     ) -> str:
         """Send a message and wait for the first reply."""
-        return await self.node.send_and_receive(address, message, node, policy, timeout)
+        call = self.node.send_and_receive(address, message, node, policy, timeout)
+        return await (call if current_process.get() is not None else self._as_worker(call))
+
+    async def _as_worker(self, call: Awaitable[T]) -> T:
+        """Await a call of a task that is no worker's, and was given this context: the worker is the sender (D4)."""
+        before = current_process.set(self.process)
+        try:
+            return await call
+        finally:
+            current_process.reset(before)
 
     def send_after(self, delay: float, address: str, message: str) -> Timer:
         """Send a message in `delay` seconds, unless this worker ends before."""
