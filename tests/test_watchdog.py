@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from autonomy import Context, open_node
 
@@ -68,6 +70,18 @@ async def test_a_handler_that_computes_has_its_stack_logged_once(caplog: pytest.
     assert "worker=busy@n" in report
     assert "in handle_message" in report
     assert "in compute" in report
+
+
+async def test_a_report_keeps_nothing_of_the_message_alive() -> None:
+    message = "0.3".ljust(1000)
+    unused = sys.getrefcount(message)
+    async with open_node("n") as node:
+        await node.start_worker("busy", Busy())
+
+        await node.send_and_receive("busy", message)
+        await wait_all_tasks_blocked()
+
+        assert sys.getrefcount(message) == unused
 
 
 async def test_each_time_that_a_handler_holds_the_node_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -90,10 +90,15 @@ class Watchdog:
             _log.stack("handler holds the node without awaiting", stack, worker=name, seconds=self._patience)
 
     def _handling(self, frame: FrameType | None) -> str | None:
-        """Return the address of the worker whose handler is on the stack."""
+        """Return the address of the worker whose handler is on the stack.
+
+        It is read from the frame that awaits the hot loop, which knows the worker and nothing else. Before Python 3.13
+        whoever asks a frame for its locals leaves a copy of them with it: the loop's own would hold its message.
+        """
         inner: FrameType | None = None
         while frame is not None and frame.f_code is not self._code:
             inner, frame = frame, frame.f_back
         if frame is None or inner is None or inner.f_globals.get("__name__", "").startswith(("trio.", "autonomy.")):
             return None  # nobody's handler, or a worker that is about to wait
-        return str(frame.f_locals["self"].address)
+        life = frame.f_back
+        return None if life is None else str(life.f_locals["self"].address)
