@@ -121,6 +121,26 @@ def test_percent_signs_mean_nothing_without_arguments(event: str) -> None:
     assert written(lambda: info(event, rate="5%s"))[0].endswith(f" INFO node {event} rate=5%s")
 
 
+@pytest.mark.parametrize(
+    ("event", "args"), [("%d of 2", ("one",)), ("%s", ("one", 2)), ("%s of %s", ("one",)), ("5%", (1,))]
+)
+def test_arguments_that_do_not_fit_stand_behind_the_event(event: str, args: tuple[object, ...]) -> None:
+    (line,) = written(lambda: info(event, *args, left=1))
+
+    assert line.endswith(f" INFO node {event} {' '.join(map(str, args))} left=1")
+
+
+@pytest.mark.parametrize("log", [lambda value: info("%s", value, left=1), lambda value: info("event", value=value)])
+def test_a_value_whose_text_cannot_be_had_is_logged_as_such(log: Callable[[object], None]) -> None:
+    class Textless:
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    (line,) = written(lambda: log(Textless()))
+
+    assert "<Textless, whose text cannot be had>" in line
+
+
 def test_an_event_may_be_any_object() -> None:
     (line,) = written(lambda: info(ValueError("as it is")))
 

@@ -24,7 +24,7 @@ class Logger:
 
     The event comes first, positional arguments fill its ``%s`` as in the standard `logging`, keyword arguments become
     fields behind it. `exception` adds the traceback of an error, each of its lines marked so that none can pass for a
-    log line.
+    log line. No call of these raises for what it is told to write.
     """
 
     __slots__ = ("_logger",)
@@ -57,7 +57,7 @@ class Logger:
     def stack(self, event: object, stack: str, **fields: object) -> None:
         """Log at level WARNING, with a stack as text."""
         if self._logger.isEnabledFor(logging.WARNING):
-            text = f"{event}{_fields(fields)}"
+            text = _text_of(event) + _fields(fields)
             name = self._logger.name
             record = self._logger.makeRecord(name, logging.WARNING, __file__, 0, "%s", (text,), None, sinfo=stack)
             self._logger.handle(record)
@@ -75,8 +75,24 @@ class Logger:
         if not fields:
             self._logger.log(level, event, *args, exc_info=error)
             return
-        text = str(event) % args if args else str(event)
-        self._logger.log(level, "%s", text + _fields(fields), exc_info=error)
+        self._logger.log(level, "%s", _filled(event, args) + _fields(fields), exc_info=error)
+
+
+def _filled(event: object, args: tuple[object, ...]) -> str:
+    """Return the event with its arguments in place, or behind it if they do not fit: no line is worth an exception."""
+    if not args:
+        return _text_of(event)
+    try:
+        return str(event) % args
+    except Exception:  # noqa: BLE001  # the program's own texts and values
+        return " ".join(map(_text_of, (event, *args)))
+
+
+def _text_of(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  # the program's own __str__
+        return f"<{type(value).__name__}, whose text cannot be had>"
 
 
 def _fields(fields: Mapping[str, object]) -> str:
@@ -84,7 +100,7 @@ def _fields(fields: Mapping[str, object]) -> str:
 
 
 def _field(value: object) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else _text_of(value)
     if text and not any(character in text for character in ' "\\='):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
