@@ -158,6 +158,19 @@ async def test_what_cannot_be_awaited_is_a_type_error_and_nothing_is_begun(wrong
     assert crew.began == []
 
 
+@pytest.mark.parametrize("spread", [list, tuple, iter])
+async def test_calls_in_one_list_are_a_type_error_that_says_how_to_spread_them(spread: Any) -> None:
+    crew = Crew()
+    calls: Any = [crew.work(0, 0), crew.work(1, 0)]
+
+    with pytest.raises(TypeError, match=r"gather: argument 0 cannot be awaited: .* gather\(\*calls\)"):
+        await gather(spread(calls))
+
+    for call in calls:
+        call.close()
+    assert crew.began == []
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, "2", True])
 async def test_a_batch_size_that_cannot_be_is_refused_and_nothing_is_begun_or_left_behind(batch_size: Any) -> None:
     crew = Crew()

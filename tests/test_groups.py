@@ -114,7 +114,7 @@ async def test_a_temporary_member_may_be_an_object_others_need_a_factory(node: N
 
     for restart in ("permanent", "transient"):
         with pytest.raises(TypeError, match="class or a factory"):
-            await node.start_group("other", [ChildSpec("x", Echo(), restart)])
+            ChildSpec("x", Echo(), restart)
 
 
 # ---- who is restarted ------------------------------------------------------------------------------------------------

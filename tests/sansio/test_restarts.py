@@ -129,6 +129,21 @@ def test_a_kind_of_child_that_cannot_be_is_refused(restart: Any) -> None:
         ChildSpec("child", object, restart)
 
 
+@pytest.mark.parametrize("restart", ["permanent", "transient"])
+def test_a_child_that_may_be_restarted_needs_a_class_or_a_factory(restart: Any) -> None:
+    class Worker:
+        def handle_message(self, context: object, message: str) -> None:
+            return
+
+    for wrong in (Worker(), 5, None):
+        with pytest.raises(TypeError, match="'child' is to be restarted with fresh objects"):
+            ChildSpec("child", wrong, restart)
+
+    for right in (Worker, lambda: Worker()):
+        ChildSpec("child", right, restart)
+    ChildSpec("child", Worker(), "temporary")
+
+
 def test_the_names_of_a_group_and_its_children_are_all_different() -> None:
     with pytest.raises(ValueError, match="all have different names"):
         check_children("group", [ChildSpec("a", object), ChildSpec("a", object)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 import trio
@@ -36,16 +36,20 @@ async def gather(*awaitables: Awaitable[T], batch_size: int | None = None) -> li
         at_once = len(awaitables) if batch_size is None else check_count(batch_size, "batch_size")
         for index, awaitable in enumerate(awaitables):
             if not inspect.isawaitable(awaitable):
-                raise TypeError(
-                    f"gather: argument {index} cannot be awaited: {awaitable!r:.80}. "
-                    "Call the function: gather(f(1), g(2)), not gather(f, g)"
-                )
+                raise TypeError(f"gather: argument {index} cannot be awaited: {awaitable!r:.80}. {_hint(awaitable)}")
         await checkpoint_if_cancelled()
         results = await _run(awaitables, at_once)
         await cancel_shielded_checkpoint()
         return results
     finally:
         _close(awaitables)
+
+
+def _hint(argument: object) -> str:
+    """Return what was probably meant by something that cannot be awaited."""
+    if isinstance(argument, Iterable) and not isinstance(argument, str):
+        return "Spread what is in it: gather(*calls), not gather(calls)"
+    return "Call the function: gather(f(1), g(2)), not gather(f, g)"
 
 
 async def _run(awaitables: tuple[Awaitable[T], ...], at_once: int) -> list[T]:

@@ -28,6 +28,7 @@ from .._sansio.restarts import (
     Strategy,
     Supervision,
     check_children,
+    check_factory,
     check_strategy,
     check_supervision,
 )
@@ -119,13 +120,10 @@ class ActorSystem:
 
     @staticmethod
     def _check_source(worker: object, name: str, *, makes_workers: bool) -> None:
-        if not makes_workers:
+        if makes_workers:
+            check_factory(worker, name)
+        else:
             check_worker(worker, name)
-        elif not isinstance(worker, type) and (not callable(worker) or hasattr(worker, "handle_message")):
-            raise TypeError(
-                f"worker {name!r} is to be restarted with fresh objects, so pass a class or a factory such as "
-                f"{type(worker).__name__} or lambda: {type(worker).__name__}(...), not an object"
-            )
 
     def _check_may_start(self, parent: Process | None) -> None:
         self.router.check_open()

@@ -78,6 +78,15 @@ def check_supervision(policy: object) -> Supervision:
     raise TypeError(f"supervision must be Resume(), Restart(), Stop() or Escalate(), got {policy!r:.80}.{hint}")
 
 
+def check_factory(source: object, name: str) -> None:
+    """Raise TypeError unless `source` can make worker after worker: a class, or a function that is no worker itself."""
+    if not isinstance(source, type) and (not callable(source) or hasattr(source, "handle_message")):
+        raise TypeError(
+            f"worker {name!r} is to be restarted with fresh objects, so pass a class or a factory such as "
+            f"{type(source).__name__} or lambda: {type(source).__name__}(...), not an object"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
     """One worker of a group.
@@ -87,6 +96,10 @@ class ChildSpec:
         worker: A class or factory of workers; for a ``temporary`` child an object will do.
         restart: ``permanent``: restarted whenever it ends by itself. ``transient``: when it failed. ``temporary``:
             never.
+        mailbox_capacity: How many messages may wait for it.
+
+    Raises:
+        TypeError, ValueError: A value that cannot be.
     """
 
     name: str
@@ -101,6 +114,8 @@ class ChildSpec:
             raise ValueError(
                 f"ChildSpec {self.name!r}: restart must be permanent, transient or temporary, got {self.restart!r}"
             )
+        if self.restart != "temporary":
+            check_factory(self.worker, self.name)
 
     def wants_restart(self, ending: Ending) -> bool:
         """Whether the child is started again after it ended like this."""
