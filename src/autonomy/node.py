@@ -414,8 +414,9 @@ class Node:
     def send_after(self, delay: float, address: str, message: str) -> Timer:
         """Send a message in `delay` seconds.
 
-        A timer started by a worker is cancelled when that worker ends. A message that cannot be delivered becomes a
-        dead letter; one for a full mailbox waits for room, as with `send_message`, and holds up no other timer.
+        A timer ends with the worker that started it, and with the node; before it is due it has sent nothing, so no
+        message is lost then. A message that cannot be delivered becomes a dead letter; one for a full mailbox waits for
+        room, as with `send_message`, and holds up no other timer.
 
         Raises:
             TypeError, ValueError: A value that cannot be. Nothing will be sent.
