@@ -8,8 +8,8 @@ import pytest
 import trio.testing
 from trio.testing import MockClock
 
-from autonomy import ChildSpec, Context, Node, WorkerExists
-from tests.workers import Echo, Recorder
+from autonomy import Context, Node
+from tests.workers import Echo
 
 
 async def fail_when_cancelled() -> None:
@@ -67,24 +67,6 @@ async def test_a_stop_whose_caller_gives_up_is_bounded_all_the_same(node: Node, 
     await trio.sleep(1.5)
 
     assert await node.list_workers() == []
-
-
-async def test_a_name_taken_while_a_group_starts_is_not_taken_away(node: Node, autojump_clock: MockClock) -> None:
-    class Slow(Echo):
-        async def on_start(self, context: Context) -> None:
-            await trio.sleep(1)
-
-    async def start_group() -> None:
-        with pytest.raises(WorkerExists):
-            await node.start_group("group", [ChildSpec("a", Slow), ChildSpec("b", Recorder)])
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(start_group)
-        await trio.sleep(0.5)
-        await node.start_worker("b", Echo())
-
-    assert [str(worker) for worker in await node.list_workers()] == ["b"]
-    assert await node.send_and_receive("b", "mine") == "mine"
 
 
 async def test_a_kept_context_is_known_as_kept_whatever_watches_the_interpreter(

@@ -354,8 +354,8 @@ class Node:
         afterwards.
 
         Messages that wait are not handled: requests get `WorkerStopped`, others become dead letters. Called from a
-        handler of the worker itself, or of a child of it, this returns at once and the worker stops when that handler
-        has returned.
+        handler of the worker itself, of a child of it, or of a member of the group, this returns at once, and that
+        worker stops when the handler has returned.
 
         Args:
             name: Of a worker or group of this node.
@@ -391,8 +391,9 @@ class Node:
         all members stop.
 
         Raises:
-            WorkerExists: The group's name or a child's is taken.
+            WorkerExists: The group's name or a child's is taken; none of them is free while the group starts.
             TypeError, ValueError: A value that cannot be.
+            WorkerStopped, NodeDown: The group or the node was stopped meanwhile; the children were stopped again.
             Exception: Whatever a child's ``on_start`` raised; the children before it were stopped again.
 
         Source: OTP's ``supervisor``.

@@ -6,6 +6,7 @@ tables; `queues` is the one that every message is looked up in.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
 from ..errors import WorkerExists
@@ -24,6 +25,7 @@ class Registry:
         self.queues: dict[str, Queue] = {}
         self.groups: dict[str, Group] = {}
         self.inboxes: WeakValueDictionary[str, Inbox] = WeakValueDictionary()
+        self._kept: dict[str, str] = {}
 
     def check_free(self, name: str) -> None:
         """Raise WorkerExists if `name` is taken."""
@@ -38,6 +40,20 @@ class Registry:
             raise WorkerExists(
                 f"node {self._node!r} already has a {what} {name!r}. Close it first, or choose another name."
             )
+        if name in self._kept:
+            raise WorkerExists(
+                f"node {self._node!r} keeps the name {name!r} for a member of group {self._kept[name]!r}, which is "
+                "starting. Stop that group first, or choose another name."
+            )
+
+    def keep(self, names: Iterable[str], group: str) -> None:
+        """Keep free names for the members of a group, until each is given to its member."""
+        self._kept.update(dict.fromkeys(names, group))
+
+    def give(self, names: Iterable[str]) -> None:
+        """Keep names no longer; those that nobody kept are left as they are."""
+        for name in names:
+            self._kept.pop(name, None)
 
     def add(self, process: Process) -> None:
         """Register a worker under its free name."""

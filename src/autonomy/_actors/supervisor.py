@@ -102,7 +102,12 @@ class Group:
         self._members: dict[str, Process] = {}
         self._resting: dict[str, _Rest] = {}
         self._changed = trio.Event()
-        self._stopping = False
+        self.is_stopping = False
+
+    @property
+    def members(self) -> list[Process]:
+        """Those that are not gone for good, in start order."""
+        return list(self._members.values())
 
     def add(self, spec: ChildSpec, process: Process) -> None:
         """Take in a member that is about to start, behind those that are there."""
@@ -134,7 +139,7 @@ class Group:
     async def run(self) -> None:
         """Decide, until no member is left."""
         while self._members:
-            await self._until(lambda: bool(self._resting and not self._stopping) or not self._members)
+            await self._until(lambda: bool(self._resting and not self.is_stopping) or not self._members)
             ended = [name for name, rest in self._resting.items() if rest.ending != "recycled"]
             if ended:
                 await self._decide(ended[0], self._resting[ended[0]])
@@ -142,10 +147,10 @@ class Group:
                 await self._start_again([name for name in self._members if name in self._resting])
 
     async def stop(self, patience: float, reason: str = "stopped") -> None:
-        """Stop all members, the last one first. Returns when their names are free."""
-        self._stopping = True
+        """Stop all members, the last one first. Returns when their names are free; no member is added after this."""
+        self.is_stopping = True
         self.reason = reason
-        for process in reversed(list(self._members.values())):
+        for process in reversed(self.members):
             await process.stop(patience, reason)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -196,7 +201,7 @@ class Group:
 
     async def _has_started(self, process: Process, rest: _Rest) -> bool:
         name = process.name
-        if self._stopping:
+        if self.is_stopping:
             return False
         rest.tell(again=True)
         await self._until(lambda: self._resting.get(name) is not rest)

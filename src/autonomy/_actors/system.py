@@ -218,12 +218,11 @@ class ActorSystem:
             raise
         if process.has_started:
             return
-        if process.failure is not None:
-            raise process.failure
-        here = self._runtime.name
-        raise WorkerStopped(
-            f"worker {process.name!r} was stopped while it started", outcome="not_sent", worker=process.name, node=here
-        )
+        raise process.failure or self._stopped_early("worker", process.name)
+
+    def _stopped_early(self, what: str, name: str) -> WorkerStopped:
+        text = f"{what} {name!r} was stopped while it started"
+        return WorkerStopped(text, outcome="not_sent", worker=name, node=self._runtime.name)
 
     async def stop_worker(self, name: str, patience: float) -> None:
         """Stop a worker or a group; see `Node.stop_worker`."""
@@ -233,13 +232,18 @@ class ActorSystem:
         if found is None:
             here = self._runtime.name
             raise WorkerNotFound(f"no worker {name!r} on node {here!r}", outcome="not_sent", worker=name, node=here)
-        if isinstance(found, Process) and self._is_within(found):
+        if isinstance(found, Group):
+            await self._stop_group(found, patience)
+        elif self._is_within(found):
             found.end("stopped")  # waiting for oneself, or for one's parent, would only end at the limit of patience
-        elif isinstance(found, Process):
-            await found.stop(patience)
         else:
             await found.stop(patience)
-            await found.gone.wait()
+
+    async def _stop_group(self, group: Group, patience: float) -> None:
+        """Stop a group in a task of its own, which nobody who gives up can cut short; wait for it from outside."""
+        self._nursery.start_soon(group.stop, patience, name=f"stop of {group.address}")
+        if not any(self._is_within(member) for member in group.members):
+            await group.gone.wait()
 
     def _is_within(self, process: Process) -> bool:
         inner = current_process.get()
@@ -284,25 +288,35 @@ class ActorSystem:
             self._check_member(child)
         group = Group(name, f"{name}@{self._runtime.name}", self._next_incarnation(), strategy, window)
         self.registry.groups[name] = group
+        names = [child.name for child in children]
+        self.registry.keep(names, name)
         try:
             for child in children:
-                process = self._make_process(
-                    child.name,
-                    child.worker,
-                    makes_workers=_makes_workers(child),
-                    capacity=child.mailbox_capacity,
-                    resumes=False,
-                    keeper=group,
-                    parent=None,
-                )
-                group.add(child, process)
-                await self._start_process(process)
+                await self._start_member(child, group)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await group.stop(_PATIENCE)
+            self.registry.give(names)
             self._bury_group(group)
             raise
         self._nursery.start_soon(self._run_group, group, name=group.address)
+
+    async def _start_member(self, child: ChildSpec, group: Group) -> None:
+        self.router.check_open()
+        self.registry.give([child.name])
+        process = self._make_process(
+            child.name,
+            child.worker,
+            makes_workers=_makes_workers(child),
+            capacity=child.mailbox_capacity,
+            resumes=False,
+            keeper=group,
+            parent=None,
+        )
+        group.add(child, process)
+        await self._start_process(process)
+        if group.is_stopping:
+            raise self._stopped_early("group", group.name)
 
     def _check_member(self, child: ChildSpec) -> None:
         if child.restart == "temporary" and not _makes_workers(child):
