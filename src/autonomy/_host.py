@@ -209,13 +209,19 @@ class Program(Generic[N]):
                     (self._program if count == 1 else self._everything).cancel()
 
                 with signals(received, soon):
+                    outcome: BaseException | None = None
                     try:
                         with self._program:
                             await self._run_main(node)
-                    finally:
+                    except BaseException as error:  # noqa: BLE001  # raised below, whatever the stop comes to
+                        outcome = error
+                    try:
                         if not self._everything.cancel_called:
                             self._last_resort.arm(budget)
                             await node.stop()
+                    finally:
+                        if outcome is not None:
+                            raise outcome
 
     async def _run_main(self, node: N) -> None:
         if self._main is not None:

@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from . import _host, logs
+from ._actors.exits import apart, one_comes_out
 from ._actors.mailbox import Mailbox
 from ._actors.process import current_process
 from ._actors.runtime import SLICE, make_runtime
@@ -566,7 +567,7 @@ def open_node(
 @asynccontextmanager
 async def _open(options: NodeOptions) -> AsyncGenerator[Node]:
     crash: list[BaseException] = []
-    with trio.CancelScope() as everything:
+    with one_comes_out(crash), trio.CancelScope() as everything:
 
         def end_with(error: BaseException) -> None:
             crash.append(error)
@@ -584,13 +585,14 @@ async def _open(options: NodeOptions) -> AsyncGenerator[Node]:
                         yield node
                         await node.stop()
                     except BaseException as error:  # noqa: BLE001  # kept, so that the nursery does not wrap it (O4)
-                        if not crash or isinstance(error, trio.Cancelled):  # else it came of the crash
+                        _, rest = apart(error)
+                        if not crash or rest is None:
                             outcome = error
+                        elif not isinstance(rest, Exception):  # else it came of the crash
+                            crash.append(rest)
                     nursery.cancel_scope.cancel()
         except BaseException:  # a cancellation: nothing else comes out of this nursery
             if outcome is None or isinstance(outcome, trio.Cancelled):
                 raise
         if outcome is not None:
             raise outcome
-    if crash:
-        raise crash[0]

@@ -25,6 +25,7 @@ from .._sansio.restarts import Ending
 from ..errors import WorkerStopped
 from .calling import call_in_thread, message_in_thread
 from .debts import Debts, text_of
+from .exits import apart
 from .queue import Queue
 from .runtime import SLICE, Runtime
 from .watching import Lookout
@@ -441,7 +442,7 @@ class Process:
     def _raise_cancelled_alone(self, error: BaseException, event: str) -> NoReturn:
         """Raise `error`; of a group that holds a cancellation and ordinary failures, the cancellation alone."""
         if isinstance(error, BaseExceptionGroup):
-            cancelled, rest = error.split(trio.Cancelled)
+            cancelled, rest = apart(error)
             if cancelled is not None and isinstance(rest, Exception):
                 self.failed += 1
                 _log.exception(event, rest, worker=self.address)
@@ -490,10 +491,7 @@ class Process:
 
     def _raise_cancelled(self, error: BaseException) -> None:
         """Let a cancellation go on to Trio, and end the node with anything else: nothing here swallows it (L5)."""
-        cancelled: BaseException | None = error if isinstance(error, trio.Cancelled) else None
-        rest: BaseException | None = error if cancelled is None else None
-        if isinstance(error, BaseExceptionGroup):
-            cancelled, rest = error.split(trio.Cancelled)
+        cancelled, rest = apart(error)
         if rest is not None:
             self.reason = f"failed: {text_of(rest)}"
             self.runtime.crash(rest)
