@@ -8,7 +8,8 @@ import pytest
 import trio.testing
 from trio.testing import MockClock
 
-from autonomy import Context, Node
+from autonomy import Context, Node, open_node
+from tests.test_closing_cut_short import run_node
 from tests.workers import Echo
 
 
@@ -51,6 +52,31 @@ async def test_a_worker_whose_cleanup_fails_while_it_is_stopped_ends_alone(
 
     assert await node.send_and_receive("echo", "still here") == "still here"
     await node.start_worker("again", worker)  # it is free
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+async def test_a_worker_whose_on_stop_exits_leaves_nothing_behind(
+    error: BaseException, autojump_clock: MockClock
+) -> None:
+    class Exiting(Echo):
+        exits = True
+
+        async def on_stop(self, context: Context) -> None:
+            if self.exits:
+                raise error
+
+    async def body(node: Node) -> None:
+        await node.start_worker("exiting", worker)
+        await node.stop_worker("exiting")
+        await trio.sleep_forever()
+
+    worker = Exiting()
+    with pytest.raises(type(error)):
+        await run_node(body)
+
+    worker.exits = False
+    async with open_node("n", stall_warning=None) as node:
+        await node.start_worker("again", worker)  # it is free
 
 
 async def test_a_stop_whose_caller_gives_up_is_bounded_all_the_same(node: Node, autojump_clock: MockClock) -> None:

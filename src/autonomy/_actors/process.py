@@ -458,7 +458,13 @@ class Process:
     # --- the end
 
     async def _end_of_life(self) -> None:
-        """Stop the children, run ``on_stop``, close what this life opened, answer what it kept."""
+        """Stop the children, run ``on_stop``, then leave nothing behind, whatever that raised."""
+        try:
+            await self._take_leave()
+        finally:
+            self._leave_nothing()
+
+    async def _take_leave(self) -> None:
         self.alive = False
         begun = self._handler is not None
         self._handler = None
@@ -470,6 +476,9 @@ class Process:
                     await child.stop(0 if cancelled else patience)
                 if begun:
                     await self._run_on_stop(patience)
+
+    def _leave_nothing(self) -> None:
+        """Close what this life opened, answer what it kept, let its object go."""
         self._current = None
         belongings, self.belongings = self.belongings, None
         for close in (belongings or {}).values():
