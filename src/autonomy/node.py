@@ -360,8 +360,8 @@ class Node:
 
         Args:
             name: Of a worker or group of this node.
-            timeout: Seconds for the message at hand, after which its handler is cancelled, and again for ``on_stop``;
-                None for 5.
+            timeout: Seconds for the message at hand, after which its handler is cancelled, again for the children
+                together, and again for ``on_stop``; of a group, for all members together. None for 5.
 
         Raises:
             WorkerNotFound: Nobody has that name.
@@ -590,6 +590,7 @@ async def _open(options: NodeOptions) -> AsyncGenerator[Node]:
                             outcome = error
                         elif not isinstance(rest, Exception):  # else it came of the crash
                             crash.append(rest)
+                    node._system.hurry()
                     nursery.cancel_scope.cancel()
         except BaseException:  # a cancellation: nothing else comes out of this nursery
             if outcome is None or isinstance(outcome, trio.Cancelled):

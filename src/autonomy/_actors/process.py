@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from sys import getrefcount
 from typing import Any, NoReturn
@@ -76,6 +76,7 @@ class Process:
     __slots__ = (
         "_after",
         "_buried",
+        "_by",
         "_changed",
         "_contexts",
         "_current",
@@ -143,6 +144,7 @@ class Process:
         self._wish: Ending | None = None
         self.has_started = False
         self._patience = 5.0
+        self._by = math.inf
         self._stop_reason = "stopped"
         self._farewell: trio.CancelScope | None = None
         self._scope = trio.CancelScope()
@@ -241,11 +243,12 @@ class Process:
             self._rest.cancel()
 
     def hurry(self) -> None:
-        """Cut short whatever runs, its end included: that has a second left."""
+        """Cut short whatever runs: an ``on_stop`` has a second left."""
         self._patience = 0.0
         self.cut_short()
         if self._farewell is not None:
-            self._farewell.deadline = self.runtime.clock() + _PATIENCE_WHEN_CANCELLED
+            soon = self.runtime.clock() + _PATIENCE_WHEN_CANCELLED
+            self._farewell.deadline = min(self._farewell.deadline, soon)
 
     def cut_short(self) -> None:
         """Cancel what runs in this life."""
@@ -253,11 +256,16 @@ class Process:
 
     async def stop(self, patience: float, reason: str = "stopped") -> None:
         """Stop: finish the message at hand within `patience` seconds, then go. Returns when the name is free."""
+        self.begin_stop(patience, reason)
+        await self.gone.wait()
+
+    def begin_stop(self, patience: float, reason: str, by: float = math.inf) -> None:
+        """Stop, but wait for nothing. `by` is a time for all of it that shortens `patience`, for its children too."""
         self._patience = patience
+        self._by = min(self._by, by)
         self._stop_reason = reason
         self.end("stopped")
-        self._scope.deadline = min(self._scope.deadline, self.runtime.clock() + patience)
-        await self.gone.wait()
+        self._scope.deadline = min(self._scope.deadline, self.runtime.clock() + patience, self._by)
 
     @property
     def gone(self) -> trio.Event:
@@ -468,14 +476,18 @@ class Process:
         self.alive = False
         begun = self._handler is not None
         self._handler = None
-        if self.children or (begun and hasattr(self._worker, "on_stop")):
-            cancelled = trio.current_effective_deadline() == -math.inf
-            patience = _PATIENCE_WHEN_CANCELLED if cancelled else max(self._patience, _PATIENCE_WHEN_CANCELLED)
-            with trio.CancelScope(shield=True) as self._farewell:
-                for child in reversed(list((self.children or {}).values())):
-                    await child.stop(0 if cancelled else patience)
-                if begun:
-                    await self._run_on_stop(patience)
+        if self.children:
+            patience = self._patience_left()
+            with trio.CancelScope(shield=True):
+                await stop_in_order(list(self.children.values()), patience)
+        if begun and hasattr(self._worker, "on_stop"):
+            await self._run_on_stop(max(self._patience_left(), _PATIENCE_WHEN_CANCELLED))
+
+    def _patience_left(self) -> float:
+        """Return the seconds for what comes next: the children together, or ``on_stop``."""
+        if trio.current_effective_deadline() == -math.inf:
+            return 0.0
+        return max(min(self._patience, self._by - self.runtime.clock()), 0.0)
 
     def _leave_nothing(self) -> None:
         """Close what this life opened, answer what it kept, let its object go."""
@@ -489,14 +501,16 @@ class Process:
             self._worker = None
 
     async def _run_on_stop(self, patience: float) -> None:
-        scope = trio.CancelScope(deadline=self.runtime.clock() + patience)
+        begun = self.runtime.clock()
+        scope = self._farewell = trio.CancelScope(deadline=begun + patience, shield=True)
         try:
             with scope:
                 await self._call_hook("on_stop")
         except Exception as error:  # noqa: BLE001  # the worker's own code
             _log.exception("on_stop failed", error, worker=self.address)
         if scope.cancelled_caught:
-            _log.warning("on_stop took too long and was cancelled", worker=self.address, seconds=patience)
+            seconds = round(scope.deadline - begun, 3)
+            _log.warning("on_stop took too long and was cancelled", worker=self.address, seconds=seconds)
 
     def _raise_cancelled(self, error: BaseException) -> None:
         """Let a cancellation go on to Trio, and end the node with anything else: nothing here swallows it (L5)."""
@@ -518,6 +532,29 @@ class Process:
         self.gone.set()
         if self.started is not None:
             self.started.set()
+
+
+async def stop_in_order(processes: Sequence[Process], patience: float, reason: str = "stopped") -> None:
+    """Stop workers, the last one first. Returns when their names are free.
+
+    All together have `patience` seconds, and what is below them too; those whose turn comes later are cut short. A
+    second after that, if ``on_stop`` of one or the other hangs, those that are left stop all at once.
+    """
+    if not processes:
+        return
+    ends = processes[0].runtime.clock() + patience
+    with trio.move_on_at(ends + _PATIENCE_WHEN_CANCELLED):
+        for process in reversed(processes):
+            process.begin_stop(patience, reason, ends)
+            await process.gone.wait()
+    for process in processes:
+        process.begin_stop(0.0, reason)
+    late = list(processes)
+    for process in late:  # which grows meanwhile
+        process.hurry()
+        late += (process.children or {}).values()
+    for process in processes:
+        await process.gone.wait()
 
 
 _HOT_LOOP = Process._handle_messages.__code__

@@ -25,7 +25,7 @@ from .._sansio.restarts import (
     affected,
 )
 from .debts import text_of
-from .process import Process
+from .process import Process, stop_in_order
 from .watching import Lookout
 
 _log = logs.get_logger("worker")
@@ -150,8 +150,7 @@ class Group:
         """Stop all members, the last one first. Returns when their names are free; no member is added after this."""
         self.is_stopping = True
         self.reason = reason
-        for process in reversed(self.members):
-            await process.stop(patience, reason)
+        await stop_in_order(self.members, patience, reason)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
