@@ -8,7 +8,7 @@ import pytest
 import trio.testing
 from trio.testing import MockClock
 
-from autonomy import Context, Node, open_node
+from autonomy import Context, Node, Restart, open_node
 from tests.test_closing_cut_short import run_node
 from tests.workers import Echo
 
@@ -77,6 +77,73 @@ async def test_a_worker_whose_on_stop_exits_leaves_nothing_behind(
     worker.exits = False
     async with open_node("n", stall_warning=None) as node:
         await node.start_worker("again", worker)  # it is free
+
+
+class OddHooks(Echo):
+    """Raises when the hook that it was made with is looked up."""
+
+    def __init__(self, hook: str, error: BaseException) -> None:
+        self.hook = hook
+        self.error = error
+
+    def __getattr__(self, name: str) -> object:
+        if name == self.hook:
+            raise self.error
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize("error", [OSError("odd"), KeyboardInterrupt()])
+async def test_an_on_start_that_cannot_be_looked_up_fails_the_start_and_leaves_nothing(
+    node: Node, autojump_clock: MockClock, error: BaseException
+) -> None:
+    worker = OddHooks("on_start", error)
+
+    for _ in range(2):
+        with pytest.raises(type(error)) as caught:
+            await node.start_worker("odd", worker)
+        assert caught.value is error
+
+    worker.hook = "none"
+    await node.start_worker("odd", worker)
+    assert await node.send_and_receive("odd", "well now") == "well now"
+
+
+async def test_so_it_is_when_supervision_makes_the_objects(node: Node, autojump_clock: MockClock) -> None:
+    with pytest.raises(OSError, match="odd"):
+        await node.start_worker("odd", lambda: OddHooks("on_start", OSError("odd")), supervision=Restart())
+
+    assert await node.list_workers() == []
+
+
+async def test_an_on_stop_that_cannot_be_looked_up_fails_like_any_other(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_node("n", stall_warning=None) as node:
+        for name in ("stopped", "left to the node"):
+            await node.start_worker(name.replace(" ", "-"), OddHooks("on_stop", OSError("odd")))
+        await node.start_worker("echo", Echo())
+
+        await node.stop_worker("stopped")
+
+        assert await node.send_and_receive("echo", "still here") == "still here"
+
+    assert caplog.text.count("on_stop failed") == 2
+
+
+async def test_a_handler_that_cannot_be_looked_up_any_more_fails_the_start(
+    node: Node, autojump_clock: MockClock
+) -> None:
+    class Forgetful(Echo):
+        async def on_start(self, context: Context) -> None:
+            self.__class__ = Forgotten  # type: ignore[assignment]  # a worker that is no worker any more
+
+    class Forgotten:
+        pass
+
+    with pytest.raises(AttributeError, match="handle_message"):
+        await node.start_worker("forgetful", Forgetful())
+
+    assert await node.list_workers() == []
 
 
 async def test_a_stop_whose_caller_gives_up_is_bounded_all_the_same(node: Node, autojump_clock: MockClock) -> None:

@@ -29,7 +29,7 @@ from .exits import apart
 from .queue import Queue
 from .runtime import SLICE, Runtime
 from .watching import Lookout
-from .worker_objects import check_worker, claim, release
+from .worker_objects import check_worker, claim, has_on_stop, release
 
 _log = logs.get_logger("worker")
 _NOTHING = Envelope(MESSAGE, "", "")
@@ -71,6 +71,9 @@ class Process:
         incarnation: Id of this start.
         changed: Called when a life begins, and before the next one may.
         parent: The worker that this one is a child of.
+
+    Attributes:
+        starts_at_once: Whether its start takes no time: there is an object, and it has no ``on_start``.
     """
 
     __slots__ = (
@@ -112,6 +115,7 @@ class Process:
         "runtime",
         "started",
         "started_at",
+        "starts_at_once",
         "state",
         "watchers",
     )
@@ -136,6 +140,7 @@ class Process:
         self._source = worker
         self._makes_workers = makes_workers
         self._worker: Any = None if makes_workers else worker
+        self.starts_at_once = not makes_workers and not hasattr(worker, "on_start")
         self._resumes = resumes
         self._after = after
         self._buried = buried
@@ -223,13 +228,9 @@ class Process:
         if self.belongings is not None:
             self.belongings.pop(thing, None)
 
-    def starts_at_once(self) -> bool:
-        """Whether its start cannot fail, nor take time: there is an object, and it has no ``on_start``."""
-        return not self._makes_workers and not hasattr(self._worker, "on_start")
-
     def stops_at_once(self) -> bool:
         """Whether its stop takes no time: no children, no ``on_stop``."""
-        return not self.children and not hasattr(self._worker, "on_stop")
+        return not self.children and not has_on_stop(self._worker)
 
     def end(self, wish: Ending) -> None:
         """Let this life end once the message at hand is handled. A wish to stop outlasts every other one."""
@@ -338,6 +339,7 @@ class Process:
                 if self._makes_workers:
                     self._worker = self._make_worker()
                 await self._call_hook("on_start")
+                self._handler = self._handler_of(self._worker)
             except Exception as error:  # noqa: BLE001  # the worker's own code
                 return "failed", error
             self.has_started = True
@@ -346,7 +348,6 @@ class Process:
                 self.started.set()
             if self._changed is not None:
                 self._changed()
-            self._handler = self._handler_of(self._worker)
             self.runtime.watchdog.busy += 1
             try:
                 error_of_handler = await self._handle_messages()
@@ -480,7 +481,7 @@ class Process:
             patience = self._patience_left()
             with trio.CancelScope(shield=True):
                 await stop_in_order(list(self.children.values()), patience)
-        if begun and hasattr(self._worker, "on_stop"):
+        if begun and has_on_stop(self._worker):
             await self._run_on_stop(max(self._patience_left(), _PATIENCE_WHEN_CANCELLED))
 
     def _patience_left(self) -> float:

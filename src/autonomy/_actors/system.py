@@ -169,8 +169,6 @@ class ActorSystem:
         parent: Process | None,
     ) -> Process:
         self.registry.check_free(name)
-        if not makes_workers:
-            claim(worker, name)
         process = Process(
             self._runtime,
             name,
@@ -185,6 +183,8 @@ class ActorSystem:
             changed=None if isinstance(keeper, Solo) else keeper.changed,
             parent=parent,
         )
+        if not makes_workers:
+            claim(worker, name)
         self.registry.add(process)
         return process
 
@@ -202,7 +202,7 @@ class ActorSystem:
         group.left(process)
 
     async def _start_process(self, process: Process) -> None:
-        if process.starts_at_once():
+        if process.starts_at_once:
             self._nursery.start_soon(process.run, name=process.address)
             await cancel_shielded_checkpoint()
             return

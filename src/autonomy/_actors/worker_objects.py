@@ -47,6 +47,14 @@ def _takes_context_and_message(handler: object) -> bool:
     return least <= 3 <= most and not required
 
 
+def has_on_stop(worker: object) -> bool:
+    """Whether a worker has an ``on_stop``; one that cannot even be looked up counts, and fails when it is called."""
+    try:
+        return hasattr(worker, "on_stop")
+    except Exception:  # noqa: BLE001  # the worker's own code, such as a property
+        return True
+
+
 def claim(worker: object, name: str) -> None:
     """Note that an object runs as a worker; raise ValueError if it does already."""
     if id(worker) in _at_work:
