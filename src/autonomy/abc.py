@@ -149,8 +149,8 @@ class Context(Protocol):
         """Start a worker as a child of this one: it stops before this worker stops or is restarted."""
 
     def stop(self) -> None:
-        """Stop this worker once its handler has returned. Messages that wait by then get `WorkerStopped` or become
-        dead letters."""
+        """Stop this worker once its handler has returned or raised; supervision restarts it no more. Messages that wait
+        by then get `WorkerStopped` or become dead letters. A ``permanent`` member of a group is started again."""
 
     def watch(self, address: str) -> AbstractAsyncContextManager[Watch]:
         """Look out for the end of a worker, as `Node.watch` does."""

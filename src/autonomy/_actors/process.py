@@ -306,33 +306,38 @@ class Process:
     async def _lives(self) -> None:
         while True:
             try:
-                ending, error = await self._life()
+                error = await self._life()
             finally:
                 await self._end_of_life()
             if self._wish != "stopped":
                 self.state = "restarting"
             if not self.has_started:
                 self.failure = error  # for whoever starts it; a later one would keep frames alive for nobody
-            if not await self._goes_on(ending, error):
+            if not await self._goes_on(error):
                 return
-            self._wish = None
             self._scope = trio.CancelScope()
             self.restarts += 1
 
-    async def _goes_on(self, ending: Ending, error: Exception | None) -> bool:
+    async def _goes_on(self, error: Exception | None) -> bool:
         again = False
         if not self.has_started:
             self.reason = self._stop_reason if error is None else f"failed: {text_of(error)}"
         elif self._wish != "stopped":
+            ending = self._wish or ("stopped" if error is None else "failed")
+            self._wish = None  # one that comes up now is not about the life that is over
             with trio.CancelScope() as self._rest:
                 again = await self._after(self, ending, error)
             self._rest = None
         if self._wish == "stopped":  # before, or while it rested
             self.reason = self._stop_reason
             return False
+        if self._wish is not None:  # it stopped itself while it rested, by a context that it kept
+            self.reason = "stopped"
+            return False
         return again
 
-    async def _life(self) -> tuple[Ending, Exception | None]:
+    async def _life(self) -> Exception | None:
+        """Live once; return what ended that, unless it was a wish."""
         self.alive = True
         with self._scope:
             try:
@@ -341,7 +346,7 @@ class Process:
                 await self._call_hook("on_start")
                 self._handler = self._handler_of(self._worker)
             except Exception as error:  # noqa: BLE001  # the worker's own code
-                return "failed", error
+                return error
             self.has_started = True
             self.state = "running"
             if self.started is not None:
@@ -350,12 +355,10 @@ class Process:
                 self._changed()
             self.runtime.watchdog.busy += 1
             try:
-                error_of_handler = await self._handle_messages()
+                return await self._handle_messages()
             finally:
                 self.runtime.watchdog.busy -= 1
-            if error_of_handler is not None:
-                return "failed", error_of_handler
-        return self._wish or "stopped", None
+        return None  # it was cut short
 
     async def _handle_messages(self) -> Exception | None:
         """Handle one message after the other until another wish is there, or return what ended that."""

@@ -19,7 +19,6 @@ from .._sansio.restarts import (
     Escalate,
     Restart,
     RestartWindow,
-    Stop,
     Strategy,
     Supervision,
     affected,
@@ -44,10 +43,10 @@ class Solo:
 
     async def after(self, process: Process, ending: Ending, error: Exception | None) -> bool:
         """Say whether the worker lives on; wait the backoff if it does."""
-        if ending != "failed" or error is None:
+        if error is None:
             process.reason = "stopped"
             return False
-        if self._window is not None and isinstance(self._policy, Restart):
+        if self._window is not None and isinstance(self._policy, Restart) and ending == "failed":
             attempt = self._window.allow(process.runtime.clock())
             if attempt:
                 delay = self._policy.backoff.delay(attempt)
@@ -60,8 +59,6 @@ class Solo:
         process.reason = f"failed: {text_of(error)}"
         if isinstance(self._policy, Escalate):
             process.runtime.crash(error)
-        else:
-            assert isinstance(self._policy, Stop)  # a worker that resumes never comes here
         return False
 
 
