@@ -45,6 +45,62 @@ async def test_the_check_of_sharing_notices_an_object_that_runs_twice(
         await node.start_worker("two", echo)
 
 
+class Blocked:
+    """Sits in a thread until it is let go; tells when it began and when it has ended."""
+
+    def __init__(self) -> None:
+        self.began, self.released, self.ended = threading.Event(), threading.Event(), threading.Event()
+
+    def handle_message(self, context: Context, message: str) -> None:
+        self.began.set()
+        self.released.wait(60)
+        self.ended.set()
+
+
+async def test_an_object_whose_thread_was_left_behind_is_no_worker_until_the_thread_has_ended() -> None:
+    # no jumping clock, for it would not wait for threads
+    blocked = Blocked()
+    async with open_node("n", stall_warning=None) as node:
+        await node.start_worker("one", blocked)
+        await node.send_message("one", "x")
+        await trio.to_thread.run_sync(blocked.began.wait, 60)
+
+        await node.stop_worker("one", timeout=0)
+
+        await node.start_worker("one", Echo())  # the name is free, though the object is not
+        with pytest.raises(ValueError, match=r"a thread is still busy with this Blocked object, .* for 'two', or wait"):
+            await node.start_worker("two", blocked)
+        blocked.released.set()
+        await started_in_the_end(node, "two", blocked)
+        assert blocked.ended.is_set()
+
+
+async def test_an_object_whose_thread_never_began_is_free_at_once(node: Node, autojump_clock: MockClock) -> None:
+    async with open_node("m", stall_warning=None, threads=1) as narrow:
+        blocked, waiting = Blocked(), Blocked()
+        for name, worker in (("blocked", blocked), ("waiting", waiting)):
+            await narrow.start_worker(name, worker)
+            await narrow.send_message(name, "x")
+            await wait_all_tasks_blocked()
+
+        await narrow.stop_worker("waiting", timeout=0)
+
+        await node.start_worker("waiting", waiting)
+        blocked.released.set()
+
+
+async def started_in_the_end(node: Node, name: str, worker: object) -> None:
+    """Start a worker as soon as its object is free."""
+    with trio.fail_after(60):
+        while True:
+            try:
+                await node.start_worker(name, worker)
+            except ValueError:
+                await trio.lowlevel.checkpoint()
+            else:
+                return
+
+
 async def test_a_message_of_a_str_subclass_arrives_as_a_plain_str(node: Node, autojump_clock: MockClock) -> None:
     class Note(str):
         def __init__(self, text: str) -> None:

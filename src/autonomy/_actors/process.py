@@ -434,8 +434,9 @@ class Process:
         return handle if inspect.iscoroutinefunction(handle) else self._handle_in_thread
 
     async def _handle_in_thread(self, handling: Handling, message: str) -> None:
-        handle, envelope, threads = self._worker.handle_message, handling.envelope, self.runtime.threads
-        await call_in_thread(handle, handling.for_thread(), message, envelope=envelope, threads=threads)
+        worker, envelope, threads = self._worker, handling.envelope, self.runtime.threads
+        given = handling.for_thread(), message
+        await call_in_thread(worker, worker.handle_message, *given, envelope=envelope, threads=threads)
 
     async def _call_hook(self, name: str) -> None:
         hook = getattr(self._worker, name, None)
@@ -447,7 +448,8 @@ class Process:
             if inspect.iscoroutinefunction(hook):
                 await hook(handling)
             else:
-                await call_in_thread(hook, handling.for_thread(), envelope=envelope, threads=self.runtime.threads)
+                worker, threads = self._worker, self.runtime.threads
+                await call_in_thread(worker, hook, handling.for_thread(), envelope=envelope, threads=threads)
         except BaseExceptionGroup as error:
             self._raise_cancelled_alone(error, f"{name} failed while it was cancelled")
 

@@ -7,9 +7,13 @@ process, hence a table of the interpreter and not of a node; nothing else looks 
 from __future__ import annotations
 
 from inspect import CO_VARARGS
+from threading import Lock
 from types import FunctionType
 
 _at_work: dict[int, object] = {}
+_in_threads: dict[int, tuple[object, int]] = {}
+"""Objects that threads are busy with, and with how many calls: a thread may outlast the worker that began it."""
+_counting = Lock()
 
 
 def check_worker(worker: object, name: str) -> object:
@@ -56,11 +60,16 @@ def has_on_stop(worker: object) -> bool:
 
 
 def claim(worker: object, name: str) -> None:
-    """Note that an object runs as a worker; raise ValueError if it does already."""
+    """Note that an object runs as a worker; raise ValueError if it does already, or a thread is still busy with it."""
     if id(worker) in _at_work:
         raise ValueError(
             f"this {type(worker).__name__} object runs as a worker already; "
             f"an object is at most one worker, so that nobody shares its state. Make another one for {name!r}."
+        )
+    if id(worker) in _in_threads:
+        raise ValueError(
+            f"a thread is still busy with this {type(worker).__name__} object, whose worker was stopped meanwhile; "
+            f"an object is at most one worker, so that nobody shares its state. Make another one for {name!r}, or wait."
         )
     _at_work[id(worker)] = worker
 
@@ -74,3 +83,18 @@ def check_idle(worker: object, name: str) -> None:
 def release(worker: object) -> None:
     """Note that an object runs no more."""
     _at_work.pop(id(worker), None)
+
+
+def enter_thread(worker: object) -> None:
+    """Note that a thread begins a call of an object."""
+    with _counting:
+        _, calls = _in_threads.get(id(worker), (worker, 0))
+        _in_threads[id(worker)] = worker, calls + 1
+
+
+def leave_thread(worker: object) -> None:
+    """Note that the call has ended, or will never begin. In whatever thread."""
+    with _counting:
+        _, calls = _in_threads.pop(id(worker))
+        if calls > 1:
+            _in_threads[id(worker)] = worker, calls - 1
