@@ -11,6 +11,7 @@ from ._actors.mailbox import Mailbox
 from ._sansio.backoff import Backoff
 from ._sansio.reports import DeadLetter, Down, NodeStatistics, WorkerInfo
 from ._sansio.restarts import ChildSpec, Escalate, Restart, Resume, Stop
+from ._serving import HttpServer
 from ._zone.zone import Zone
 from .abc import Context, NodeRef, ThreadContext, Timer, Watch, Worker
 from .errors import (
@@ -43,6 +44,7 @@ __all__ = [
     "DeadlineExceeded",
     "Down",
     "Escalate",
+    "HttpServer",
     "Mailbox",
     "MailboxFull",
     "NoReply",

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -24,11 +24,13 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from . import logs
+from ._mixed.mixture import current_mixture
+from ._mixed.worlds import in_asyncio
 from ._sansio.address import check_node_name
 
 _log = logs.get_logger("node")
 N = TypeVar("N", bound=Any)
-"""The node: anything with ``async def stop()``."""
+"""The node: anything with ``async def ready()`` and ``async def stop()``."""
 _CANCELLING = 3.0
 """Seconds that a program has to end once everything in it was cancelled."""
 EXIT_STUCK = 70
@@ -171,17 +173,29 @@ class Program(Generic[N]):
     Args:
         main: An async function of the node, or None.
         wait: Whether to go on after `main` has returned.
+        beside: What is there as long as `main` and the wait, beside them.
     """
 
-    def __init__(self, main: Callable[[N], Awaitable[object]] | None, *, wait: bool) -> None:
+    def __init__(
+        self,
+        main: Callable[[N], Awaitable[object]] | None,
+        *,
+        wait: bool,
+        beside: Callable[[N], AbstractAsyncContextManager[object]] = nullcontext,
+    ) -> None:
         if main is not None and not callable(main):
             raise TypeError(f"main must be an async function of the node, or None, got {main!r:.80}")
         if trio.lowlevel.in_trio_run():
             raise RuntimeError(
                 "Node.start runs a program of its own; inside Trio, write: async with open_node() as node"
             )
+        if in_asyncio():
+            raise RuntimeError(
+                "Node.start runs a program of its own; in asyncio: async with autonomy.aio.open_node() as node"
+            )
         self._main = main
         self._wait = wait
+        self._beside = beside
         self._last_resort = LastResort()
         self._everything = trio.CancelScope()
         self._program = trio.CancelScope()
@@ -211,8 +225,9 @@ class Program(Generic[N]):
                 with signals(received, soon):
                     outcome: BaseException | None = None
                     try:
-                        with self._program:
-                            await self._run_main(node)
+                        async with self._beside(node):
+                            with self._program:
+                                await current_mixture().run_program("main", self._run_main, node)
                     except BaseException as error:  # noqa: BLE001  # raised below, whatever the stop comes to
                         outcome = error
                     try:
@@ -229,5 +244,6 @@ class Program(Generic[N]):
             if not inspect.isawaitable(result):
                 raise TypeError(f"main must be an async function; {self._main!r:.80} returned {type(result).__name__}")
             await result
+        await node.ready()
         if self._wait:
             await trio.sleep_forever()

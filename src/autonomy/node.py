@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from time import perf_counter
 
 import trio
-from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import checkpoint_if_cancelled
 
 from . import _host, logs
-from ._actors.exits import apart, one_comes_out
 from ._actors.mailbox import Mailbox
 from ._actors.process import current_process
 from ._actors.runtime import SLICE, make_runtime
 from ._actors.system import ActorSystem
+from ._mixed.mixture import Mixture
+from ._mixed.worlds import both, check_world, current_waiter, pause
+from ._opening import Crash, opened
 from ._sansio.address import check_name, parse_address
 from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay, check_message, check_period, check_seconds
 from ._sansio.envelope import MESSAGE, REPLY, REQUEST, Envelope, Failure
 from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
 from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
+from ._serving import GRACE, HttpServer, serving
 from .abc import Allow, OnConflict, Timer, Watch
 from .errors import DeadlineExceeded, NoReply
 
@@ -63,11 +66,18 @@ class Node:
         ```
     """
 
-    def __init__(self, options: NodeOptions, nursery: trio.Nursery, crash: Callable[[BaseException], None]) -> None:
-        self._runtime = make_runtime(self, options, crash)
+    def __init__(
+        self,
+        options: NodeOptions,
+        nursery: trio.Nursery,
+        crash: Crash,
+        mixture: Mixture,
+    ) -> None:
+        self._runtime = make_runtime(self, options, crash, mixture)
         self._short_name = options.name
         self._drain_timeout = options.drain_timeout
         self._nursery = nursery
+        self._crash = crash
         self._system = ActorSystem(self._runtime, nursery)
         self._router = self._system.router
         self._queues = self._system.registry.queues
@@ -80,6 +90,7 @@ class Node:
         self._leaving = False
         self._left = trio.Event()
         self._on_leaving: Callable[[], object] | None = None
+        self._ready = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r}>"
@@ -103,7 +114,7 @@ class Node:
 
     async def identifier(self) -> str:
         """Return the node's verified identity; ``local:<incarnation>``, as long as it has no certificate."""
-        await checkpoint()
+        await pause()
         return f"local:{self.incarnation}"
 
     def statistics(self) -> NodeStatistics:
@@ -160,9 +171,12 @@ class Node:
         if type(message) is not str or not message.isascii() or len(message) > self._max_message_bytes:
             message = check_message(message, self._max_message_bytes)
         if self._slice_clock() < self._slice_ends:
-            await checkpoint_if_cancelled()
+            try:
+                await checkpoint_if_cancelled()
+            except RuntimeError:  # an asyncio task, which is cancelled where it waits
+                check_world()
         else:  # before the message is sent, so that a cancelled call has not sent it
-            await checkpoint()
+            await pause()
             self._slice_ends = self._slice_clock() + SLICE
         try:
             queue = self._queues[address]
@@ -235,6 +249,7 @@ class Node:
         seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
         deadline = started + seconds
         sender, chain = "", _NOBODY
+        waiter = current_waiter()
         try:
             try:
                 queue = self._queues[address]
@@ -259,9 +274,9 @@ class Node:
                     slot.withdraw()
                     raise
             if not slot.resolved:
-                await slot.wait()
+                await slot.wait(waiter)
         except NoReply as why:
-            await checkpoint()
+            await pause()
             raise self._router.no_reply(parse_address(address)[0], seconds, started, why) from None
         answer = slot.answer
         if answer is not None and answer.kind == REPLY:
@@ -287,7 +302,7 @@ class Node:
             TypeError, ValueError: It is no name.
         """
         self._runtime.warn_of_legacy(policy=policy)
-        await checkpoint()
+        await pause()
         return self._system.open_mailbox(name)
 
     async def any(self, name: str, message: str, *, timeout: float | None = None) -> str:
@@ -303,7 +318,7 @@ class Node:
         try:
             self._router.find_worker(check_name(name))
         except NoReply as why:
-            await checkpoint()
+            await pause()
             raise self._router.no_reply(name, timeout or self._default_timeout, started, why) from None
         try:
             return {self.name: await self.send_and_receive(name, message, timeout=timeout)}
@@ -372,7 +387,7 @@ class Node:
 
     async def list_workers(self) -> list[WorkerInfo]:
         """Return this node's workers, sorted by name."""
-        await checkpoint()
+        await pause()
         return self._system.list_workers()
 
     async def start_group(
@@ -438,9 +453,11 @@ class Node:
     # --- the end
 
     async def ready(self) -> None:
-        """Say that this node's names are complete, so that nobody in its zone waits for more of them."""
-        await checkpoint()
+        """Say that this node's names are complete, so that nobody waits for more of them: no zone, no HTTP request."""
+        self._ready.set()
+        await pause()
 
+    @both
     async def stop(self) -> None:
         """Let workers finish what waits for them, stop them, and refuse everything else. Returns when that is done.
 
@@ -449,7 +466,7 @@ class Node:
         self._leave()
         caller = current_process.get()
         if caller is not None and caller.runtime is self._runtime:
-            await checkpoint()
+            await pause()
         else:
             await self._left.wait()
 
@@ -466,6 +483,13 @@ class Node:
         await self._system.close(self._drain_timeout, self._drain_timeout + _CLOSING)
         self._left.set()
 
+    def _run(self) -> None:
+        self._nursery.start_soon(self._runtime.replies.deadlines.run)
+        self._nursery.start_soon(self._runtime.timers.deadlines.run)
+
+    def _hurry(self) -> None:
+        self._system.hurry()
+
     def _abandon(self) -> None:
         self._queues = {}
         self._leaving = True
@@ -479,6 +503,7 @@ class Node:
         name: str | None = None,
         *,
         wait_until_interrupted: bool = True,
+        http_server: HttpServer | None = None,
         **options: object,
     ) -> None:
         """Run a program around a node: open it, run ``main(node)``, wait for SIGINT or SIGTERM, let workers finish,
@@ -493,6 +518,7 @@ class Node:
                 order.
             name: Short name of the node; else the environment variable NODE, else ``node``.
             wait_until_interrupted: Whether to go on after `main` has returned.
+            http_server: An application to serve; see `HttpServer`.
             options: As for `open_node`.
 
         Environment:
@@ -504,18 +530,26 @@ class Node:
             TypeError, ValueError: An option that cannot be. Nothing was started.
             BaseException: What `main` raised, or the failure that a worker with `Escalate` ended the node with; bare.
         """
+        if http_server is not None and not isinstance(http_server, HttpServer):
+            raise TypeError(f"http_server must be an HttpServer, such as HttpServer(app), got {http_server!r:.80}")
         environment = _host.Environment.read(os.environ)
         with _host.logging_as(environment):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
             opening = open_node(environment.full_name(name), **options)  # type: ignore[arg-type]  # it checks them
-            program = _host.Program(main, wait=environment.waits(wait_until_interrupted))
+
+            def beside(node: Node) -> AbstractAsyncContextManager[None]:
+                if http_server is None:
+                    return nullcontext()
+                return serving(http_server, node, node._ready, node._nursery.start_soon, node._runtime.crash)
+
+            program = _host.Program(main, wait=environment.waits(wait_until_interrupted), beside=beside)
 
             def prepare(node: Node) -> float:
                 node._short_name = environment.short(name)
                 node._on_leaving = program.end
-                return node._drain_timeout + _CLOSING + 1
+                return node._drain_timeout + _CLOSING + 1 + (GRACE if http_server is not None else 0)
 
             program.run(opening, prepare)
 
@@ -561,39 +595,4 @@ def open_node(
         stall_warning=stall_warning,
         slice_clock=slice_clock,
     )
-    return _open(options)
-
-
-@asynccontextmanager
-async def _open(options: NodeOptions) -> AsyncGenerator[Node]:
-    crash: list[BaseException] = []
-    with one_comes_out(crash), trio.CancelScope() as everything:
-
-        def end_with(error: BaseException) -> None:
-            crash.append(error)
-            everything.cancel()
-
-        outcome: BaseException | None = None
-        try:
-            with ExitStack() as afterwards:
-                async with trio.open_nursery() as nursery:
-                    node = Node(options, nursery, end_with)
-                    afterwards.callback(node._abandon)
-                    nursery.start_soon(node._runtime.replies.deadlines.run)
-                    nursery.start_soon(node._runtime.timers.deadlines.run)
-                    try:
-                        yield node
-                        await node.stop()
-                    except BaseException as error:  # noqa: BLE001  # kept, so that the nursery does not wrap it (O4)
-                        _, rest = apart(error)
-                        if not crash or rest is None:
-                            outcome = error
-                        elif not isinstance(rest, Exception):  # else it came of the crash
-                            crash.append(rest)
-                    node._system.hurry()
-                    nursery.cancel_scope.cancel()
-        except BaseException:  # a cancellation: nothing else comes out of this nursery
-            if outcome is None or isinstance(outcome, trio.Cancelled):
-                raise
-        if outcome is not None:
-            raise outcome
+    return opened(lambda nursery, crash, mixture: Node(options, nursery, crash, mixture))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
+from .._mixed.worlds import check_world
 from .._sansio.border import check_delay, check_message, check_period
 from .._sansio.envelope import CONVERSATION, MESSAGE, REPLY, REQUEST, Envelope
 from .._sansio.restarts import RESUME, Supervision
@@ -64,7 +65,10 @@ class WorkerContext(Handling):
         runtime = self.process.runtime
         if type(message) is not str or not message.isascii() or len(message) > runtime.max_message_bytes:
             message = check_message(message, runtime.max_message_bytes)
-        await checkpoint_if_cancelled()
+        try:
+            await checkpoint_if_cancelled()
+        except RuntimeError:  # an asyncio task, which is cancelled where it waits
+            check_world()
         envelope = self.envelope
         replies = runtime.replies
         if envelope.kind == MESSAGE or (self.answered and envelope.kind == REQUEST):

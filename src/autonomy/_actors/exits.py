@@ -6,6 +6,7 @@ of that kind is swallowed (L5); otherwise the first counts.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +18,32 @@ def apart(error: BaseException) -> tuple[BaseException | None, BaseException | N
     if isinstance(error, BaseExceptionGroup):
         return error.split(trio.Cancelled)
     return (error, None) if isinstance(error, trio.Cancelled) else (None, error)
+
+
+class CancelledError(Exception):
+    """An asyncio task or future that a worker awaited was cancelled, and the worker did not expect that.
+
+    In asyncio that is no `Exception`, because it may be the awaiting task that is cancelled. Here that would be Trio's.
+    """
+
+
+def as_failure(error: BaseException | None) -> Exception | None:
+    """Return what an exception is as a failure of a worker's own code; None if it is a cancellation, or an exit."""
+    if error is None or isinstance(error, Exception):
+        return error
+    cancelled, rest = apart(error)
+    if cancelled is not None or rest is None:
+        return None
+    if isinstance(rest, BaseExceptionGroup):
+        _, exits = rest.split((Exception, asyncio.CancelledError))
+        if exits is not None:
+            return None
+    elif not isinstance(rest, asyncio.CancelledError):
+        return None
+    failure = CancelledError(str(error) or "what it awaited in asyncio was cancelled")
+    if isinstance(error, BaseExceptionGroup):
+        failure.__cause__ = error
+    return failure.with_traceback(error.__traceback__)
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Iterable
 from typing import Any, TypeVar
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, in_trio_task
 
 from .._sansio.border import check_count
 
@@ -37,6 +38,8 @@ async def gather(*awaitables: Awaitable[T], batch_size: int | None = None) -> li
         for index, awaitable in enumerate(awaitables):
             if not inspect.isawaitable(awaitable):
                 raise TypeError(f"gather: argument {index} cannot be awaited: {awaitable!r:.80}. {_hint(awaitable)}")
+        if not in_trio_task():
+            return await _run_in_asyncio(awaitables, at_once)
         await checkpoint_if_cancelled()
         results = await _run(awaitables, at_once)
         await cancel_shielded_checkpoint()
@@ -79,6 +82,24 @@ async def _run(awaitables: tuple[Awaitable[T], ...], at_once: int) -> list[T]:
         raise
     if failures:
         raise failures[0]
+    return results
+
+
+async def _run_in_asyncio(awaitables: tuple[Awaitable[T], ...], at_once: int) -> list[T]:
+    results: list[Any] = [None] * len(awaitables)
+    waiting = iter(enumerate(awaitables))
+
+    async def take_turns() -> None:
+        for index, awaitable in waiting:
+            results[index] = await awaitable
+
+    tasks = [asyncio.ensure_future(take_turns()) for _ in range(min(at_once, len(awaitables)))]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks) if tasks else await asyncio.sleep(0)
     return results
 
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from types import TracebackType
 
 import trio
-from trio.lowlevel import checkpoint
 
+from .._mixed.worlds import both, pause
 from .._sansio.border import check_message, check_seconds
 from .._sansio.envelope import CONVERSATION, FAILURE, REPLY, Envelope
 from ..errors import DeadlineExceeded, WorkerStopped
@@ -51,6 +51,7 @@ class Mailbox:
         """Its full address, ``name@node``; workers may send messages to it."""
         return f"{self._inbox.name}@{self._runtime.name}"
 
+    @both
     async def receive(self, policy: object = None, timeout: float | None = None) -> str:
         """Wait for the next reply or message.
 
@@ -99,7 +100,7 @@ class Mailbox:
         """
         self._runtime.warn_of_legacy(policy=policy)
         message = check_message(message, self._runtime.max_message_bytes)
-        await checkpoint()
+        await pause()
         name, target = self._router.find_worker(address, node)
         envelope = Envelope(CONVERSATION, name, message, self._inbox.number, self.address)
         await self._router.put(name, target, envelope, self._runtime.default_timeout)
@@ -115,12 +116,13 @@ class Mailbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        await checkpoint()
+        await pause()
 
     def __aiter__(self) -> Mailbox:
         """Iterate over replies and messages, without a limit of time, until the mailbox is closed."""
         return self
 
+    @both
     async def __anext__(self) -> str:
         started = self._runtime.clock()
         try:

@@ -8,7 +8,7 @@ through one life after another, each with an object of its own if supervision re
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
@@ -19,13 +19,15 @@ import trio
 from trio.lowlevel import Task, cancel_shielded_checkpoint, checkpoint, current_task
 
 from .. import logs
+from .._mixed.belongings import AsyncioTasks, owner
+from .._mixed.driver import NOBODY, Nobody, Shadow, current_shadow
 from .._sansio.envelope import MESSAGE, REQUEST, Envelope
 from .._sansio.reports import Down, WorkerInfo, WorkerState
 from .._sansio.restarts import Ending
 from ..errors import WorkerStopped
-from .calling import call_in_thread, message_in_thread
+from .calling import awaitable, message_elsewhere
 from .debts import Debts, text_of
-from .exits import apart
+from .exits import apart, as_failure
 from .queue import Queue
 from .runtime import SLICE, Runtime
 from .watching import Lookout
@@ -78,6 +80,7 @@ class Process:
 
     __slots__ = (
         "_after",
+        "_asyncio_tasks",
         "_buried",
         "_by",
         "_changed",
@@ -91,6 +94,7 @@ class Process:
         "_rest",
         "_resumes",
         "_scope",
+        "_shadow",
         "_source",
         "_stop_reason",
         "_task",
@@ -155,9 +159,11 @@ class Process:
         self._scope = trio.CancelScope()
         self._rest: trio.CancelScope | None = None
         self._task: Task | None = None
+        self._shadow: Shadow | Nobody = NOBODY
         self._handler: Callable[[Any, str], Awaitable[None]] | None = None
         self._current: Handling | None = None
         self.debts = Debts(name, runtime)
+        self._asyncio_tasks = AsyncioTasks(name, self._carry_message)
         self._gone: trio.Event | None = None
         self.name = name
         self.address = f"{name}@{runtime.name}"
@@ -196,16 +202,22 @@ class Process:
             }
         )
 
-    def handled_by(self, task: Task) -> Envelope | None:
-        """Return the message being handled if `task` belongs to its handler, itself or as a task below it."""
+    def handled_by(self, task: Task | None) -> Envelope | None:
+        """Return the message being handled if `task` belongs to its handler, itself or as a task below it.
+
+        None stands for an asyncio task. That, or a thread, may outlive its handler: then it handles nothing.
+        """
         if self._current is None:
-            return message_in_thread.get()
-        while task is not self._task:
+            return None
+        envelope = self._current.envelope
+        while task is not None and task is not self._task:
             nursery = task.parent_nursery
-            if nursery is None:
-                return message_in_thread.get()  # in a thread's call; otherwise a task that outlives its handler
-            task = nursery.parent_task
-        return self._current.envelope
+            task = None if nursery is None else nursery.parent_task
+        return envelope if task is not None or message_elsewhere.get() is envelope else None
+
+    def _carry_message(self) -> None:
+        """Say in an asyncio task's context what the code is handling that makes the task."""
+        message_elsewhere.set(self.handled_by(current_task()))
 
     def runs(self, worker: object) -> bool:
         """Whether this object is the worker."""
@@ -294,6 +306,8 @@ class Process:
     async def run(self) -> None:
         """Live, as often as supervision wants it; then leave nothing behind."""
         current_process.set(self)
+        owner.set(self._asyncio_tasks)
+        self._shadow = current_shadow(self.runtime.mixture.loop)
         self._task = current_task()
         self.reason = "cancelled"
         try:
@@ -366,7 +380,7 @@ class Process:
         take, now, pending, watchdog = queue.take, runtime.slice_clock, runtime.replies.pending, runtime.watchdog
         assert handle is not None
         self._current = self._contexts(self, _NOTHING)
-        slice_ends = 0.0
+        slice_ends, shadow = 0.0, self._shadow
         while self._wish is None:
             if not queue.queued:
                 if getrefcount(self._current) == _ALONE:
@@ -377,6 +391,8 @@ class Process:
                 watchdog.busy -= 1
                 try:
                     await queue.park()
+                except asyncio.CancelledError as error:
+                    self._ignore_cancellation(error)
                 finally:
                     watchdog.busy += 1
                 if watchdog.asleep:
@@ -386,9 +402,14 @@ class Process:
             if now() > slice_ends:
                 if watchdog.asleep:
                     watchdog.wake(_HOT_LOOP)
-                await checkpoint()
+                try:
+                    await checkpoint()
+                except asyncio.CancelledError as error:
+                    self._ignore_cancellation(error)
                 watchdog.turns += 1
                 slice_ends = now() + SLICE
+            if shadow.was_cancelled:
+                shadow.forget_cancellations()
             envelope = take()
             queue.queued -= 1
             wants_reply = envelope.kind
@@ -404,14 +425,15 @@ class Process:
                 self._current = self._contexts(self, envelope)
             try:
                 await handle(self._current, envelope.body)
-            except Exception as error:  # noqa: BLE001  # the worker's own code
-                self._handler_failed(envelope, error, answered=self._current.answered)
+            except BaseException as error:  # noqa: BLE001  # the worker's own code
+                failure = as_failure(error)
+                if failure is None:
+                    self.debts.cut_off(envelope, answered=self._current.answered)
+                    self._raise_cancelled_alone(error, "handler failed while it was cancelled")
+                self._handler_failed(envelope, failure, answered=self._current.answered)
                 self._current.answered = True
                 if not self._resumes:
-                    return error
-            except BaseException as error:  # noqa: BLE001  # sorted out there, and raised
-                self.debts.cut_off(envelope, answered=self._current.answered)
-                self._raise_cancelled_alone(error, "handler failed while it was cancelled")
+                    return failure
             else:
                 self.handled += 1
                 if wants_reply and not self._current.answered:
@@ -425,41 +447,42 @@ class Process:
                         self.debts.keep(envelope)
         return None
 
+    def _ignore_cancellation(self, error: asyncio.CancelledError) -> None:
+        """Go on, if it was asyncio that cancelled: that reaches a worker's handler, never the worker between them."""
+        if isinstance(error, trio.Cancelled):
+            raise error
+        self._shadow.forget_cancellations()
+
     def _handler_failed(self, envelope: Envelope, error: Exception, *, answered: bool) -> None:
         self.failed += 1
         self.debts.failed(envelope, error, answered=answered)
 
     def _handler_of(self, worker: Any) -> Callable[[Any, str], Awaitable[None]]:
-        handle: Callable[[Any, str], Awaitable[None]] = worker.handle_message
-        return handle if inspect.iscoroutinefunction(handle) else self._handle_in_thread
-
-    async def _handle_in_thread(self, handling: Handling, message: str) -> None:
-        worker, envelope, threads = self._worker, handling.envelope, self.runtime.threads
-        given = handling.for_thread(), message
-        await call_in_thread(worker, worker.handle_message, *given, envelope=envelope, threads=threads)
+        return awaitable(worker.handle_message, worker, self.runtime.threads)
 
     async def _call_hook(self, name: str) -> None:
         hook = getattr(self._worker, name, None)
         if hook is None:
             return
-        envelope = Envelope(MESSAGE, self.name, "")
-        self._current = handling = self._contexts(self, envelope)
+        self._current = self._contexts(self, Envelope(MESSAGE, self.name, ""))
         try:
-            if inspect.iscoroutinefunction(hook):
-                await hook(handling)
-            else:
-                worker, threads = self._worker, self.runtime.threads
-                await call_in_thread(worker, hook, handling.for_thread(), envelope=envelope, threads=threads)
-        except BaseExceptionGroup as error:
-            self._raise_cancelled_alone(error, f"{name} failed while it was cancelled")
+            await awaitable(hook, self._worker, self.runtime.threads)(self._current)
+        except BaseException as error:  # noqa: BLE001  # the worker's own code
+            failure = as_failure(error)
+            if failure is None:
+                self._raise_cancelled_alone(error, f"{name} failed while it was cancelled")
+            raise failure  # noqa: B904  # it is the error itself, or stands for it
+        finally:
+            self._shadow.forget_cancellations()
 
     def _raise_cancelled_alone(self, error: BaseException, event: str) -> NoReturn:
         """Raise `error`; of a group that holds a cancellation and ordinary failures, the cancellation alone."""
         if isinstance(error, BaseExceptionGroup):
             cancelled, rest = apart(error)
-            if cancelled is not None and isinstance(rest, Exception):
+            failure = as_failure(rest)
+            if cancelled is not None and failure is not None:
                 self.failed += 1
-                _log.exception(event, rest, worker=self.address)
+                _log.exception(event, failure, worker=self.address)
                 raise cancelled from None
         raise error
 
@@ -488,9 +511,11 @@ class Process:
                 await stop_in_order(list(self.children.values()), patience)
         if begun and has_on_stop(self._worker):
             await self._run_on_stop(max(self._patience_left(), _PATIENCE_WHEN_CANCELLED))
+        if self._asyncio_tasks.are_left:
+            await self._asyncio_tasks.close(max(self._patience_left(), _PATIENCE_WHEN_CANCELLED))
 
     def _patience_left(self) -> float:
-        """Return the seconds for what comes next: the children together, or ``on_stop``."""
+        """Return the seconds for what comes next: the children together, or ``on_stop``, or asyncio tasks."""
         if trio.current_effective_deadline() == -math.inf:
             return 0.0
         return max(min(self._patience, self._by - self.runtime.clock()), 0.0)

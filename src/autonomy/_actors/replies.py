@@ -7,10 +7,11 @@ long as it is open. Only the router resolves; only callers open.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
-from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, RaiseCancelT, Task, reschedule, wait_task_rescheduled
 
 from .._sansio.envelope import Envelope
 from .deadlines import Deadlines
@@ -28,22 +29,36 @@ class Slot:
         answer: Its reply or failure once it is resolved; None if its deadline passed.
     """
 
-    __slots__ = ("_pending", "_task", "answer", "id", "resolved", "taken")
+    __slots__ = ("_pending", "_waiter", "answer", "id", "resolved", "taken")
 
     def __init__(self, pending: dict[int, Slot], number: int) -> None:
         self._pending = pending
-        self._task: Task | None = None
+        self._waiter: Task | asyncio.Future[None] | None = None
         self.id = number
         self.resolved = self.taken = False
 
-    def wait(self) -> Awaitable[object]:
-        """Wait for the outcome, which is not there yet. To be awaited at once; cancelling withdraws the request."""
-        self._task = current_task()
+    def wait(self, waiter: Task | None) -> Awaitable[object]:
+        """Wait for the outcome, which is not there yet. To be awaited at once; cancelling withdraws the request.
+
+        Args:
+            waiter: The task that calls this; None for an asyncio task.
+        """
+        if waiter is None:
+            return self._wait_in_asyncio()
+        self._waiter = waiter
         return wait_task_rescheduled(self._cancelled)  # noqa: ASYNC105  # one coroutine less than `await` here
 
     def _cancelled(self, _: RaiseCancelT) -> Abort:
         self.withdraw()
         return Abort.SUCCEEDED
+
+    async def _wait_in_asyncio(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.withdraw()
+            raise
 
     def withdraw(self) -> None:
         """Forget the request: its message was not sent after all, or nobody wants the reply any more."""
@@ -53,8 +68,11 @@ class Slot:
         """Hand over the outcome. The slot has left `pending` already."""
         self.answer = answer
         self.resolved = True
-        if self._task is not None:
-            reschedule(self._task, WAKE)
+        waiter = self._waiter
+        if type(waiter) is Task:
+            reschedule(waiter, WAKE)
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def expire(self) -> None:
         """End without an answer."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
-from trio.lowlevel import checkpoint, current_task
+from trio.lowlevel import current_task, in_trio_task
 
 from .. import errors
+from .._mixed.worlds import both, check_world, pause
 from .._sansio.address import check_node_name, parse_address
 from .._sansio.envelope import MESSAGE, REQUEST, Envelope, Failure
 from ..errors import (
@@ -106,6 +107,7 @@ class Router:
             raise WorkerNotFound(text, outcome="not_sent", worker=name, node=here)
         return name, target
 
+    @both
     async def put_within(self, name: str, target: Target, envelope: Envelope, seconds: float) -> None:
         """Add an envelope to a full mailbox as soon as there is room.
 
@@ -144,6 +146,7 @@ class Router:
 
     def send_nowait(self, address: str, message: str) -> None:
         """Send a message, or raise MailboxFull."""
+        check_world()
         name, target = self.find(address)
         try:
             target.put_nowait(self._message(name, message))
@@ -198,7 +201,7 @@ class Router:
 
     async def forward(self, envelope: Envelope) -> None:
         """Bring a message that a worker passes on to the worker it names."""
-        await checkpoint()
+        await pause()
         name, target = self.find(envelope.to) if envelope.kind == MESSAGE else self.find_worker(envelope.to)
         envelope.to = name
         seconds = self._runtime.default_timeout
@@ -221,7 +224,7 @@ class Router:
         process = current_process.get()
         if process is None:
             return "", (), deadline
-        handled = process.handled_by(current_task())
+        handled = process.handled_by(current_task() if in_trio_task() else None)
         if handled is None:
             return process.address, (), deadline
         if handled.kind == REQUEST and handled.deadline < deadline:

@@ -14,6 +14,7 @@ from typing import NoReturn
 import trio
 
 from .. import logs
+from .._mixed.mixture import Mixture
 from .._sansio.envelope import Envelope
 from .._sansio.options import INSTEAD_OF, NodeOptions
 from ..abc import NodeRef, Timer, Watch
@@ -46,6 +47,7 @@ class Runtime:
         max_message_bytes: Upper bound of a message, encoded.
         threads: How many plain handlers may run at once.
         crash: Ends the node with an exception.
+        mixture: What lets workers await asyncio things.
         warned: Options that were warned of.
         converse: Hands a reply to the mailbox of a conversation, waiting for room there.
         forward: Brings a message that is passed on to the worker it names.
@@ -69,6 +71,7 @@ class Runtime:
     dead_letters: DeadLetters
     watchdog: Watchdog
     crash: Callable[[BaseException], None]
+    mixture: Mixture
     warned: set[str] = field(default_factory=set)
     converse: Callable[[Envelope], Awaitable[None]] = field(default=_unset)
     forward: Callable[[Envelope], Awaitable[None]] = field(default=_unset)
@@ -85,7 +88,9 @@ class Runtime:
                 _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
 
 
-def make_runtime(node: NodeRef, options: NodeOptions, crash: Callable[[BaseException], None]) -> Runtime:
+def make_runtime(
+    node: NodeRef, options: NodeOptions, crash: Callable[[BaseException], None], mixture: Mixture
+) -> Runtime:
     """Return a runtime on the clock of this Trio run; `ActorSystem` sets its verbs."""
     clock = trio.lowlevel.current_clock().current_time
     runtime = Runtime(
@@ -103,5 +108,6 @@ def make_runtime(node: NodeRef, options: NodeOptions, crash: Callable[[BaseExcep
         dead_letters=DeadLetters(options.name),
         watchdog=Watchdog(options.stall_warning),
         crash=crash,
+        mixture=mixture,
     )
     return runtime

@@ -13,9 +13,10 @@ from typing import get_args
 from weakref import WeakValueDictionary
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from .. import logs
+from .._mixed.worlds import both, check_world, pause
 from .._sansio.address import check_name, parse_address
 from .._sansio.border import check_count, check_delay, check_message
 from .._sansio.envelope import FAILURE, Envelope, Failure
@@ -76,6 +77,7 @@ class ActorSystem:
 
     # --- workers
 
+    @both
     async def start_worker(
         self,
         name: str,
@@ -203,11 +205,11 @@ class ActorSystem:
 
     async def _start_process(self, process: Process) -> None:
         if process.starts_at_once:
-            self._nursery.start_soon(process.run, name=process.address)
+            self._nursery.start_soon(self._runtime.mixture.run, process.run, name=process.address)
             await cancel_shielded_checkpoint()
             return
         started = process.started = trio.Event()
-        self._nursery.start_soon(process.run, name=process.address)
+        self._nursery.start_soon(self._runtime.mixture.run, process.run, name=process.address)
         try:
             await started.wait()
         except BaseException:
@@ -224,10 +226,11 @@ class ActorSystem:
         text = f"{what} {name!r} was stopped while it started"
         return WorkerStopped(text, outcome="not_sent", worker=name, node=self._runtime.name)
 
+    @both
     async def stop_worker(self, name: str, patience: float) -> None:
         """Stop a worker or a group; see `Node.stop_worker`."""
         check_name(name)
-        await checkpoint()
+        await pause()
         found = self.registry.workers.get(name) or self.registry.groups.get(name)
         if found is None:
             here = self._runtime.name
@@ -271,6 +274,7 @@ class ActorSystem:
 
     # --- groups
 
+    @both
     async def start_group(
         self, name: str, children: Sequence[ChildSpec], strategy: Strategy, max_restarts: int, within: float
     ) -> None:
@@ -382,6 +386,7 @@ class ActorSystem:
         self, delay: float, period: float | None, address: str, message: str, owner: Process | None = None
     ) -> PendingTimer:
         """Start a timer; it ends with the worker that owns it."""
+        check_world()
         parse_address(address)
         message = check_message(message, self._runtime.max_message_bytes)
         self.router.check_open()
@@ -399,7 +404,7 @@ class ActorSystem:
     async def watch(self, address: str) -> AsyncGenerator[Lookout]:
         """Look out for the end of a worker or group; see `Node.watch`."""
         name = self.router.name_here(address)
-        await checkpoint()
+        await pause()
         lookout = Lookout()
         found = self.registry.workers.get(name) or self.registry.groups.get(name)
         if found is None:

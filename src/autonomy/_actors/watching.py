@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from .._mixed.worlds import both
 from .._sansio.reports import Down
 
 
@@ -22,6 +23,7 @@ class Lookout:
             self._down = down
             self._reported.set()
 
+    @both
     async def down(self) -> Down:
         """Wait until the watched worker is gone, at once if it was so already; return what is known of it."""
         await self._reported.wait()

@@ -6,8 +6,7 @@ programs written for them run on one node already.
 
 from __future__ import annotations
 
-from trio.lowlevel import checkpoint
-
+from .._mixed.worlds import pause
 from ..abc import NodeRef
 
 
@@ -29,7 +28,7 @@ class Zone:
             raise TypeError(
                 f"filter must be a part of a node's short name, or None, got {type(filter).__name__}: {filter!r:.80}"
             )
-        await checkpoint()
+        await pause()
         return [node] if filter is None or filter in node.short_name else []
 
     @staticmethod
@@ -37,5 +36,5 @@ class Zone:
         """Return the live node of the zone that has this short name, or None."""
         if not isinstance(short_name, str):
             raise TypeError(f"short_name must be a str, got {type(short_name).__name__}: {short_name!r:.80}")
-        await checkpoint()
+        await pause()
         return node if node.short_name == short_name else None
