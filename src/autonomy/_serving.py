@@ -73,7 +73,7 @@ class HttpServer:
 
 @asynccontextmanager
 async def serving(
-    server: HttpServer,
+    server: HttpServer | None,
     node: NodeRef,
     ready: trio.Event,
     start_soon: Callable[..., object],
@@ -82,12 +82,15 @@ async def serving(
     """Serve as long as the block runs, and let requests end after it.
 
     Args:
-        server: What and where.
+        server: What and where; None for no server at all.
         node: For the application's endpoints.
         ready: Set when the node's workers are there.
         start_soon: Starts a Trio task.
         crash: Told of what ends the server before its time.
     """
+    if server is None:
+        yield
+        return
     with server.listen() as listener:
         uvicorn = _make_server(server.app)
         if hasattr(server.app, "state"):

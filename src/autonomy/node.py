@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 
 import trio
-from trio.lowlevel import checkpoint_if_cancelled
+from trio.lowlevel import Task, checkpoint_if_cancelled, current_task
 
 from . import _host, logs
 from ._actors.mailbox import Mailbox
@@ -22,7 +22,7 @@ from ._actors.process import current_process
 from ._actors.runtime import SLICE, make_runtime
 from ._actors.system import ActorSystem
 from ._mixed.mixture import Mixture
-from ._mixed.worlds import both, check_world, current_waiter, pause
+from ._mixed.worlds import both, check_world, pause
 from ._opening import Crash, opened
 from ._sansio.address import check_name, parse_address
 from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay, check_message, check_period, check_seconds
@@ -249,7 +249,11 @@ class Node:
         seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
         deadline = started + seconds
         sender, chain = "", _NOBODY
-        waiter = current_waiter()
+        try:
+            waiter: Task | None = current_task()
+        except RuntimeError:
+            check_world()
+            waiter = None  # an asyncio task
         try:
             try:
                 queue = self._queues[address]
@@ -540,8 +544,6 @@ class Node:
             opening = open_node(environment.full_name(name), **options)  # type: ignore[arg-type]  # it checks them
 
             def beside(node: Node) -> AbstractAsyncContextManager[None]:
-                if http_server is None:
-                    return nullcontext()
                 return serving(http_server, node, node._ready, node._nursery.start_soon, node._runtime.crash)
 
             program = _host.Program(main, wait=environment.waits(wait_until_interrupted), beside=beside)

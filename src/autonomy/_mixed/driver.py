@@ -185,9 +185,8 @@ def drive(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> Gene
             if type(yielded) is WaitTaskRescheduled:
                 if shadow.pending is not None and (value := _cancel_wait(shadow, yielded)) is not None:
                     continue
-                shadow.trap = yielded
+                shadow.trap = yielded  # and not taken back: `abort_wait` sees whether the task still waits by it
                 value = yield yielded
-                shadow.trap = None
                 if type(value) is outcome.Error:
                     value = _told(shadow, value)
             elif yielded is None or expects_future(yielded):

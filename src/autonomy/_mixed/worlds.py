@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 import trio
-from trio.lowlevel import Task, checkpoint, current_task, in_trio_run, in_trio_task, spawn_system_task
+from trio.lowlevel import checkpoint, in_trio_run, in_trio_task, spawn_system_task
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,15 +57,6 @@ def check_world() -> None:
             "a node's methods are awaited where it runs: in its Trio program, or in tasks of the asyncio loop that it "
             "was opened on by autonomy.aio.open_node(). There is no node in this thread"
         )
-
-
-def current_waiter() -> Task | None:
-    """Return the Trio task that calls this, or None for an asyncio task; raises as `check_world`."""
-    try:
-        return current_task()
-    except RuntimeError:
-        check_world()
-        return None
 
 
 async def call_trio(function: Callable[[], Awaitable[T]]) -> T:
