@@ -7,19 +7,22 @@ measured.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Rates = list[float]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 async def rate(run: Callable[[int], Awaitable[object]], count: int) -> float:
@@ -29,6 +32,45 @@ async def rate(run: Callable[[int], Awaitable[object]], count: int) -> float:
     started = perf_counter()
     await run(count)
     return count / (perf_counter() - started)
+
+
+async def p50(run: Callable[[], Awaitable[object]], count: int) -> float:
+    """Return the median of the microseconds that ``run()`` takes each of `count` times, after a tenth to warm up."""
+    for _ in range(max(count // 10, 1)):
+        await run()
+    gc.collect()
+    seconds: list[float] = []
+    for _ in range(count):
+        started = perf_counter()
+        await run()
+        seconds.append(perf_counter() - started)
+    return median(seconds) * 1e6
+
+
+async def rates_in_turns(
+    variants: Mapping[str, Callable[[int], Awaitable[object]]], count: int, batches: int
+) -> dict[str, Rates]:
+    """Return how many of `count` things a second each variant does, batch by batch, by name.
+
+    For differences of a few percent: the batches are short, so that neighbours are milliseconds apart. The order is
+    reversed every other time, and a first batch of each warms up.
+    """
+    rates: dict[str, Rates] = {name: [] for name in variants}
+    for run in variants.values():
+        await run(count)
+    gc.collect()
+    for number in range(batches):
+        for name in sorted(variants, reverse=number % 2 == 1):
+            started = perf_counter()
+            await variants[name](count)
+            rates[name].append(count / (perf_counter() - started))
+    return rates
+
+
+def run_in_asyncio(main: Callable[[], Coroutine[Any, Any, T]], new_loop: LoopFactory) -> T:
+    """Run an asyncio program on a loop of its own."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(main())
 
 
 def in_turns(variants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:

@@ -11,6 +11,8 @@ TIMEOUT = 5.0
 """Seconds that a request may take. None ever takes so long; knowing that is what is paid for."""
 CALLERS = 100
 """Callers of L3, and as many workers."""
+GATHERED = 100
+"""Requests that are made at once in `aio_gather`."""
 
 
 @dataclass(frozen=True, slots=True)

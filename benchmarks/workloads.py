@@ -7,19 +7,26 @@ into `GOALS`, its meaning into ``docs/explanation/performance.md``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from . import local, raw
-from .measure import in_process_of_its_own, in_turns, median_ratio
-from .terms import Footprint
+import uvloop
+
+from . import hosted, local, raw, raw_asyncio, undriven
+from .measure import LoopFactory, Rates, in_process_of_its_own, in_turns, median_ratio
 
 REQUESTS = 5_000
 MESSAGES = 200_000
 CONCURRENT_REQUESTS = 10_000
 WORKERS = 10_000
+BATCH = 500
+BATCHES = 40
+"""A1 takes turns by batches of so many requests, so many of them in a round, for its difference is small."""
+LOOPS: dict[str, LoopFactory] = {"": asyncio.new_event_loop, "_uvloop": uvloop.new_event_loop}
+"""The loops that asyncio programs run on, by what they add to the name of a workload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +38,7 @@ class Figures:
         library: The library's figure, the median of the rounds.
         raw: That of its hand-written counterpart.
         ratio: How well the library does, 1 for as well as by hand and more for better; the median of the ratios of each
-            round, which is not the ratio of the medians.
+            round, for A1 of each batch, which is not the ratio of the medians.
         unit: Of `library` and `raw`.
         rounds: How many.
         ratio_fail_after: The ratio to a counterpart that has a timeout by ``fail_after``, where that is a goal too.
@@ -55,19 +62,23 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a ratio ought to be at least, and what it is the ratio of.
+    """What is aimed at: a ratio at least, or what the library's own figure ought to be.
 
     Attributes:
         work: What is done.
-        ratio: The least that is aimed at.
+        ratio: The least ratio; None if there is no goal for it.
         against: The counterpart.
         ratio_fail_after: The same for the counterpart with ``fail_after``.
+        at_least: The least figure of the library, of those that are the better the greater they are.
+        at_most: The greatest, of those that are the better the smaller they are.
     """
 
     work: str
-    ratio: float
+    ratio: float | None
     against: str
     ratio_fail_after: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
 
 
 GOALS = {
@@ -76,6 +87,11 @@ GOALS = {
     "L3": Goal("100 callers, 100 workers, request and reply with a timeout", 3.0, "reply channel and fail_after", 3.0),
     "L4": Goal("start and stop a worker", 0.5, "a task and its channel"),
     "L4_memory": Goal("memory of an idle worker", 0.5, "a task and its channel"),
+    "A1": Goal("L1, to a worker that could await asyncio and does not", 0.95, "the library, its driver switched off"),
+    "aio": Goal("L1 in an asyncio program, the median", None, "two queues and asyncio.timeout", at_most=250.0),
+    "aio_gather": Goal("requests by asyncio.gather of 100", None, "queue, futures, asyncio.timeout", at_least=10_000.0),
+    "aio_uvloop": Goal("aio on uvloop", None, "two queues and asyncio.timeout", at_most=250.0),
+    "aio_gather_uvloop": Goal("aio_gather on uvloop", None, "queue, futures, asyncio.timeout", at_least=10_000.0),
 }
 
 
@@ -123,9 +139,49 @@ def many_workers(rounds: int, scale: float = 1.0) -> list[Figures]:
         },
         rounds,
     )
+    times = {side: [each.microseconds for each in footprints] for side, footprints in found.items()}
+    memory = {side: [each.kib for each in footprints] for side, footprints in found.items()}
     return [
-        _costs("L4", found, lambda footprint: footprint.microseconds, "µs/worker"),
-        _costs("L4_memory", found, lambda footprint: footprint.kib, "KiB/worker"),
+        _costs("L4", times["library"], times["raw"], "µs/worker"),
+        _costs("L4_memory", memory["library"], memory["raw"], "KiB/worker"),
+    ]
+
+
+def asyncio_support(rounds: int, scale: float = 1.0) -> list[Figures]:
+    """A1: what a request costs more because its worker could await asyncio things too."""
+    on: Rates = []
+    off: Rates = []
+    for _ in range(rounds):  # each with a new pair of nodes
+        rates = undriven.one_caller(_scaled(BATCH, scale), BATCHES)
+        on += rates["on"]
+        off += rates["off"]
+    return [Figures("A1", median(on), median(off), median_ratio(on, off), "requests/s", rounds)]
+
+
+def in_asyncio(rounds: int, scale: float = 1.0) -> list[Figures]:
+    """aio: what a request costs in an asyncio program, alone and with others, on either loop."""
+    return [figures for loop in LOOPS for figures in _on_loop(loop, rounds, scale)]
+
+
+def _on_loop(loop: str, rounds: int, scale: float) -> list[Figures]:
+    requests, at_once, new_loop = _scaled(REQUESTS, scale), _scaled(CONCURRENT_REQUESTS, scale), LOOPS[loop]
+    medians = in_turns(
+        {
+            "library": lambda: hosted.one_caller(requests, new_loop),
+            "raw": lambda: raw_asyncio.one_caller(requests, new_loop),
+        },
+        rounds,
+    )
+    rates = in_turns(
+        {
+            "library": lambda: hosted.gathered(at_once, new_loop),
+            "raw": lambda: raw_asyncio.gathered(at_once, new_loop),
+        },
+        rounds,
+    )
+    return [
+        _costs(f"aio{loop}", medians["library"], medians["raw"], "µs p50"),
+        _rates(f"aio_gather{loop}", rates["library"], rates["raw"], "requests/s"),
     ]
 
 
@@ -140,8 +196,7 @@ def _rates(
     return Figures(workload, median(library), median(counterpart), ratio, unit, len(library), ratio_fail_after)
 
 
-def _costs(workload: str, found: dict[str, list[Footprint]], cost: Callable[[Footprint], float], unit: str) -> Figures:
-    library, counterpart = [cost(each) for each in found["library"]], [cost(each) for each in found["raw"]]
+def _costs(workload: str, library: list[float], counterpart: list[float], unit: str) -> Figures:
     # Of costs, the smaller one is the better: the ratio is the other way round.
     ratio = median_ratio(counterpart, library)
     return Figures(workload, median(library), median(counterpart), ratio, unit, len(library))
@@ -152,11 +207,15 @@ WORKLOADS: dict[str, Callable[[int, float], list[Figures]]] = {
     "L2": fire_and_forget,
     "L3": many_callers,
     "L4": many_workers,
+    "A1": asyncio_support,
+    "aio": in_asyncio,
 }
 PROFILED: dict[str, Callable[[], object]] = {
     "L1": lambda: local.one_caller(REQUESTS),
     "L2": lambda: local.fire_and_forget(MESSAGES),
     "L3": lambda: local.many_callers(CONCURRENT_REQUESTS),
     "L4": lambda: local.many_workers(WORKERS),
+    "aio": lambda: hosted.one_caller(REQUESTS, asyncio.new_event_loop),
+    "aio_gather": lambda: hosted.gathered(CONCURRENT_REQUESTS, asyncio.new_event_loop),
 }
 """The library's side alone."""

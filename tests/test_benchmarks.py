@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from pathlib import Path
 
 import pytest
-from benchmarks import local, raw
+from benchmarks import hosted, local, raw
 from benchmarks.__main__ import main
-from benchmarks.measure import in_turns, median_ratio
+from benchmarks.measure import in_turns, median_ratio, p50, rates_in_turns
+from benchmarks.terms import GATHERED
+from benchmarks.undriven import switch_driver_off
+from benchmarks.workloads import LOOPS
+
+from autonomy import Context, open_node
 
 FIELDS = ["workload", "library", "raw", "ratio", "unit", "rounds"]
 needs_memory_figures = pytest.mark.skipif(
@@ -28,6 +34,7 @@ def lines_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[s
         ("L1", "requests/s", ["ratio_fail_after"]),
         ("L2", "messages/s", []),
         ("L3", "requests/s", ["ratio_fail_after"]),
+        ("A1", "requests/s", []),
     ],
 )
 def test_a_rate_is_one_line_of_json(
@@ -60,6 +67,21 @@ def test_workers_are_a_line_for_time_and_one_for_memory(capsys: pytest.CaptureFi
 
 
 @pytest.mark.slow
+def test_an_asyncio_program_is_a_line_for_a_request_and_one_for_many_on_each_loop(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = lines_of(capsys, "aio")
+
+    assert [list(line) for line in lines] == [FIELDS] * 4
+    assert [(line["workload"], line["unit"]) for line in lines] == [
+        ("aio", "µs p50"),
+        ("aio_gather", "requests/s"),
+        ("aio_uvloop", "µs p50"),
+        ("aio_gather_uvloop", "requests/s"),
+    ]
+
+
+@pytest.mark.slow
 def test_every_point_of_the_curves_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     points = lines_of(capsys, "curves")
 
@@ -85,8 +107,20 @@ def test_the_table_names_every_workload_and_its_goal(capsys: pytest.CaptureFixtu
     assert "idle" not in table
 
 
+@pytest.mark.slow
+def test_a_goal_for_the_figure_itself_has_its_unit_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["A1", "aio", "--rounds", "1", "--scale", "0.001"])
+
+    goals = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if "≥" in line or "≤" in line}
+    assert "≥ 0.95×" in goals["A1"]
+    assert "≤ 250 µs p50" in goals["aio"]
+    assert "≥ 10,000 requests/s" in goals["aio_gather"]
+    assert "≤ 250 µs p50" in goals["aio_uvloop"]
+    assert "≥ 10,000 requests/s" in goals["aio_gather_uvloop"]
+
+
 def test_a_benchmark_that_does_not_exist_is_refused_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="no benchmark 'L9'; there are L1, L2, L3, L4, curves, idle"):
+    with pytest.raises(SystemExit, match="no benchmark 'L9'; there are L1, L2, L3, L4, A1, aio, curves, idle"):
         main(["L1", "L9"])
 
     assert capsys.readouterr().out == ""
@@ -119,3 +153,54 @@ def test_a_ratio_compares_neighbours() -> None:
 def test_both_sides_of_the_worker_curve_do_the_same_work() -> None:
     assert local.among_many(3, 7, 2) > 0
     assert raw.among_many(3, 7, 2) > 0
+
+
+class SaysWhetherItIsDriven:
+    """Replies whether asyncio knows a task here, which is the driver's doing."""
+
+    async def handle_message(self, context: Context, message: str) -> None:
+        await context.reply("driven" if asyncio.current_task() is not None else "not driven")
+
+
+async def test_the_counterpart_of_A1_runs_without_the_driver_and_the_node_beside_it_with_it() -> None:  # noqa: N802
+    async with open_node("on") as driven, open_node("off") as plain:
+        switch_driver_off(plain)
+        for node in (driven, plain):
+            await node.start_worker("w", SaysWhetherItIsDriven())
+
+        assert await driven.send_and_receive("w", "?") == "driven"
+        assert await plain.send_and_receive("w", "?") == "not driven"
+
+
+async def test_short_batches_take_turns_after_one_of_each_to_warm_up() -> None:
+    ran: list[str] = []
+
+    async def run(name: str, count: int) -> None:
+        ran.append(name * count)
+
+    rates = await rates_in_turns({"a": lambda count: run("a", count), "b": lambda count: run("b", count)}, 2, 3)
+
+    assert ran == ["aa", "bb", "aa", "bb", "bb", "aa", "aa", "bb"]
+    assert [len(batches) for batches in rates.values()] == [3, 3]
+
+
+async def test_a_median_is_of_single_runs_after_a_tenth_of_them_to_warm_up() -> None:
+    ran: list[None] = []
+
+    async def run() -> None:
+        ran.append(None)
+
+    assert await p50(run, 20) > 0
+    assert len(ran) == 22
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_asyncio_program_runs_on_the_loop_that_its_line_names(loop: str) -> None:
+    made: list[asyncio.AbstractEventLoop] = []
+
+    def new_loop() -> asyncio.AbstractEventLoop:
+        made.append(LOOPS[loop]())
+        return made[0]
+
+    assert hosted.gathered(GATHERED, new_loop) > 0
+    assert [type(each).__module__.partition(".")[0] for each in made] == ["uvloop" if loop else "asyncio"]
