@@ -21,7 +21,7 @@ from .workers import Echo, Failing
 
 T = TypeVar("T")
 Application = Callable[[], Coroutine[Any, Any, T]]
-pytestmark = pytest.mark.network  # loops have real descriptors, and real time
+pytestmark = [pytest.mark.network, pytest.mark.slow]  # loops have real descriptors, and real time
 
 
 class Loops:

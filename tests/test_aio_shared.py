@@ -20,7 +20,7 @@ from .test_aio import Bomb, FatalError, Loops, node_with
 from .test_aio import loops as loops  # a fixture
 from .workers import Echo
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.slow]  # loops have real descriptors, and real time
 
 
 def trio_run() -> object:

@@ -233,3 +233,31 @@ def test_a_cancellation_before_a_wait_that_cannot_be_ended_comes_out_after_it() 
         trio.run(main)  # in real time: virtual time does not wait for threads
 
     assert log == ["in a thread", "cancelled"]
+
+
+class EndsWithItsTask:
+    """Ends its life in the very moment in which a task of its own takes its last step, the n-th."""
+
+    async def handle_message(self, context: Context, message: str) -> None:
+        ending = trio.Event()
+
+        async def last_steps() -> None:
+            for _ in range(int(message)):
+                await asyncio.sleep(0)
+            ending.set()
+
+        self.task = asyncio.create_task(last_steps())
+        await ending.wait()
+        context.stop()
+
+
+@pytest.mark.slow
+def test_a_worker_may_end_in_the_turn_in_which_its_task_ends() -> None:
+    async def scenario(node: Node) -> None:
+        for steps in range(200):
+            await node.start_worker("ends", EndsWithItsTask())
+            async with node.watch("ends") as watch:
+                await node.send_message("ends", str(steps))
+                await watch.down()
+
+    in_virtual_time(scenario)

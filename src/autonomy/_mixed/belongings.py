@@ -45,7 +45,7 @@ class AsyncioTasks:
     @property
     def are_left(self) -> bool:
         """Whether any of them has not ended."""
-        return bool(self._tasks)
+        return bool(self._at_work())
 
     def prepare(self, context: contextvars.Context) -> None:
         """Write into the context of a task that is about to be made."""
@@ -60,20 +60,23 @@ class AsyncioTasks:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_explain)
 
+    def _at_work(self) -> list[asyncio.Future[object]]:
+        """Return those that have not ended; some that have may still be counted, until their loop's next turn."""
+        return [task for task in self._tasks or () if not task.done()]
+
     async def close(self, patience: float) -> None:
         """Cancel what is left and wait until it has ended; `patience` seconds for all, then say what has not.
 
         Tasks that the ending ones make are cancelled too. Runs to its end even if it is cancelled.
         """
         with trio.CancelScope(shield=True), trio.move_on_after(patience) as scope:
-            while self._tasks:
-                waiting = list(self._tasks)
+            while waiting := self._at_work():
                 for task in waiting:
                     task.cancel()
                 for task in waiting:
                     await _ended(task)
         if scope.cancelled_caught:
-            left = sorted(repr(task) for task in self._tasks or ())
+            left = sorted(repr(task) for task in self._at_work())
             _log.error("asyncio tasks went on although they were cancelled", owner=self._name, tasks=", ".join(left))
             self._tasks = None
 
