@@ -11,6 +11,28 @@ from typing import Literal
 Outcome = Literal["not_sent", "maybe_handled", "handled"]
 """What is known of a message that got no reply: it never reached the worker, it may have, or it surely did."""
 
+Refusal = Literal[
+    "missing",
+    "malformed",
+    "untrusted",
+    "expired",
+    "not_yet_valid",
+    "revoked",
+    "revocation_unknown",
+    "profile",
+    "identity",
+    "zone",
+    "name",
+    "files",
+]
+"""Why an identity was refused.
+
+`missing`: no certificate was shown. `malformed`: it is none. `untrusted`: no chain to the zone's CA. `expired`,
+`not_yet_valid`, `revoked`: as they say. `revocation_unknown`: no fresh list of what was revoked. `profile`: a key, a
+usage or a lifetime that the zone does not issue. `identity`: not exactly one well-formed name. `zone`, `name`: another
+zone, or another node than the one expected. `files`: a key on disk that others could read or have written.
+"""
+
 
 class AutonomyError(RuntimeError):
     """The root of all errors of this library."""
@@ -122,7 +144,15 @@ class RestartLimitReached(AutonomyError):
 
 
 class IdentityError(AutonomyError):
-    """A certificate, a key or a claimed name was refused."""
+    """A certificate, a key or a claimed name was refused.
+
+    Attributes:
+        reason: The kind of refusal, for programs; the text is for people. See `Refusal`.
+    """
+
+    def __init__(self, text: str, *, reason: Refusal = "untrusted") -> None:
+        super().__init__(text)
+        self.reason: Refusal = reason
 
 
 class DirectoryUnavailable(AutonomyError):

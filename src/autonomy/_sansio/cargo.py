@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import ProtocolError
 from .envelope import Failure
-from .frames import Name, Number
+from .frames import Number
 
 MAX_JOINED: Final = 64 * 2**20
 """Bytes of parts that one far node may have lying here."""
