@@ -47,6 +47,7 @@ USES = {
     "_leave_task": "driver.drive() takes that back when the coroutine waits",
     "_set_running_loop": "mixture and pumped_loop put the loop within reach of Trio code",
     "_get_running_loop": "mixture finds the loop that Trio is a guest of",
+    "is_guest": "trio_is_guest() tells a loop that hosts Trio from one whose callback has started Trio",
     "_ready": "has_ready_callbacks() tells the pump whether to turn the loop again",
     "_scheduled": "next_timer() tells the pump how long to sleep",
     "_when": "next_timer() tells the pump how long to sleep",
@@ -54,7 +55,7 @@ USES = {
     "_exception": "error_of() looks at a task's error without taking note of it (belongings._explain)",
 }
 
-PUBLIC = {"abort_func", "coro", "__attrs_attrs__", "parent", "parent_cancellation_is_visible_to_us"}
+PUBLIC = {"abort_func", "coro", "is_guest", "__attrs_attrs__", "parent", "parent_cancellation_is_visible_to_us"}
 """Those of them that look public, on objects that are not."""
 
 
@@ -101,6 +102,29 @@ async def test_the_task_that_trio_runs_can_be_hidden_and_shown_again() -> None:
         assert hidden
         assert current_task() is task
         await trio.lowlevel.checkpoint()
+
+
+async def test_a_trio_run_says_whether_it_is_a_guest() -> None:
+    with relied_on("GLOBAL_RUN_CONTEXT", "is_guest"):
+        assert private("trio._core._run", "GLOBAL_RUN_CONTEXT").runner.is_guest is False
+
+        async def as_guest() -> bool:
+            return bool(private("trio._core._run", "GLOBAL_RUN_CONTEXT").runner.is_guest)
+
+        assert await trio.to_thread.run_sync(asyncio.run, hosted(as_guest)) is True
+
+
+async def hosted(program: Callable[[], Awaitable[bool]]) -> bool:
+    """Run a Trio program as a guest of asyncio."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[outcome.Outcome[bool]] = loop.create_future()
+    trio.lowlevel.start_guest_run(
+        program,
+        run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+        done_callback=ended.set_result,
+        host_uses_signal_set_wakeup_fd=True,
+    )
+    return (await ended).unwrap()
 
 
 async def test_a_coroutine_that_sleeps_in_trio_yields_its_abort_function() -> None:

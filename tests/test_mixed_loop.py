@@ -165,6 +165,28 @@ def test_an_async_generator_that_a_task_left_begun_is_closed(place: Place) -> No
 # --- nodes that share it
 
 
+def test_a_trio_run_within_a_callback_of_asyncio_has_a_loop_of_its_own() -> None:
+    class Sleeps:
+        async def handle_message(self, context: Context, message: str) -> None:
+            await asyncio.sleep(0.01)
+            await context.reply(message)
+
+    async def program() -> str:
+        async with open_node("n") as node:
+            await node.start_worker("sleeps", Sleeps())
+            return await node.send_and_receive("sleeps", "awake", timeout=10)
+
+    async def application() -> None:  # as a notebook has it, whose cells run in its own loop
+        loop = asyncio.get_running_loop()
+
+        assert trio.run(program) == "awake"
+
+        assert asyncio.get_running_loop() is loop
+        await asyncio.sleep(0)
+
+    asyncio.run(application())
+
+
 async def test_nodes_of_one_trio_run_share_a_loop_until_the_last_has_left(autojump_clock: MockClock) -> None:
     uses = [UsesAsyncio(), UsesAsyncio()]
     leaves = [Leaves(), Leaves()]

@@ -19,7 +19,7 @@ from trio.lowlevel import Task
 
 from .belongings import AsyncioTasks, create_owned, owner
 from .driver import drive
-from .private import get_running_loop_or_none, replace_coroutine, set_running_loop
+from .private import get_running_loop_or_none, replace_coroutine, set_running_loop, trio_is_guest
 from .pumped_loop import PumpedLoop, UnusedLoop
 
 P = ParamSpec("P")
@@ -41,7 +41,8 @@ class Mixture:
         self.crashes: list[Callable[[BaseException], None]] = []
         self._last_crash = crash
         self._instrument = _DrivesChildren(self)
-        host = get_running_loop_or_none()
+        self._outside = get_running_loop_or_none()
+        host = self._outside if trio_is_guest() else None
         self.loop = host or UnusedLoop(trio.lowlevel.current_trio_token(), self._crash)
         self._factory_of_host = None if host is None else host.get_task_factory()
 
@@ -94,7 +95,7 @@ class Mixture:
             await self.loop.pump.stop()
             self.loop.close_for_good()
         if get_running_loop_or_none() is self.loop:
-            set_running_loop(None)
+            set_running_loop(self._outside)
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Future[Any]:
         make = self._factory_of_host or _make_task

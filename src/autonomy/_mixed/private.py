@@ -41,6 +41,11 @@ def outside_of_trio_tasks() -> Generator[None]:
         GLOBAL_RUN_CONTEXT.task = task
 
 
+def trio_is_guest() -> bool:
+    """Whether this Trio run is a guest on somebody's loop, and not one of its own, perhaps within a loop's callback."""
+    return GLOBAL_RUN_CONTEXT.runner.is_guest
+
+
 def has_ready_callbacks(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether the loop has something to do at once."""
     return bool(loop._ready)  # type: ignore[attr-defined]  # of BaseEventLoop
