@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from sys import getrefcount
 from typing import Any, NoReturn
@@ -28,6 +28,8 @@ from ..errors import WorkerStopped
 from .calling import awaitable, message_elsewhere
 from .debts import Debts, text_of
 from .exits import apart, as_failure
+from .families import LAST_SECOND, stop_in_order
+from .handling import Handling
 from .queue import Queue
 from .runtime import SLICE, Runtime
 from .watching import Lookout
@@ -37,26 +39,9 @@ _log = logs.get_logger("worker")
 _NOTHING = Envelope(MESSAGE, "", "")
 _ALONE = 2
 """References to a context that nobody kept: this process, and the argument of `getrefcount`."""
-_PATIENCE_WHEN_CANCELLED = 1.0
-"""Seconds that ``on_stop`` has when the worker was cancelled rather than stopped."""
 
 current_process: ContextVar[Process | None] = ContextVar("autonomy_process", default=None)
 """The worker whose task this is, or whose handler's child task or thread."""
-
-
-class Handling:
-    """One message in a worker's hands. `context` gives it the words that users know."""
-
-    __slots__ = ("answered", "envelope", "process")
-
-    def __init__(self, process: Process, envelope: Envelope) -> None:
-        self.process = process
-        self.envelope = envelope
-        self.answered = False
-
-    def for_thread(self) -> object:
-        """Return what a plain handler gets in place of this."""
-        return self
 
 
 class Process:
@@ -260,7 +245,7 @@ class Process:
         self._patience = 0.0
         self.cut_short()
         if self._farewell is not None:
-            soon = self.runtime.clock() + _PATIENCE_WHEN_CANCELLED
+            soon = self.runtime.clock() + LAST_SECOND
             self._farewell.deadline = min(self._farewell.deadline, soon)
 
     def cut_short(self) -> None:
@@ -510,9 +495,9 @@ class Process:
             with trio.CancelScope(shield=True):
                 await stop_in_order(list(self.children.values()), patience)
         if begun and has_on_stop(self._worker):
-            await self._run_on_stop(max(self._patience_left(), _PATIENCE_WHEN_CANCELLED))
+            await self._run_on_stop(max(self._patience_left(), LAST_SECOND))
         if self._asyncio_tasks.are_left:
-            await self._asyncio_tasks.close(max(self._patience_left(), _PATIENCE_WHEN_CANCELLED))
+            await self._asyncio_tasks.close(max(self._patience_left(), LAST_SECOND))
 
     def _patience_left(self) -> float:
         """Return the seconds for what comes next: the children together, or ``on_stop``, or asyncio tasks."""
@@ -563,29 +548,6 @@ class Process:
         self.gone.set()
         if self.started is not None:
             self.started.set()
-
-
-async def stop_in_order(processes: Sequence[Process], patience: float, reason: str = "stopped") -> None:
-    """Stop workers, the last one first. Returns when their names are free.
-
-    All together have `patience` seconds, and what is below them too; those whose turn comes later are cut short. A
-    second after that, if ``on_stop`` of one or the other hangs, those that are left stop all at once.
-    """
-    if not processes:
-        return
-    ends = processes[0].runtime.clock() + patience
-    with trio.move_on_at(ends + _PATIENCE_WHEN_CANCELLED):
-        for process in reversed(processes):
-            process.begin_stop(patience, reason, ends)
-            await process.gone.wait()
-    for process in processes:
-        process.begin_stop(0.0, reason)
-    late = list(processes)
-    for process in late:  # which grows meanwhile
-        process.hurry()
-        late += (process.children or {}).values()
-    for process in processes:
-        await process.gone.wait()
 
 
 _HOT_LOOP = Process._handle_messages.__code__

@@ -24,7 +24,8 @@ from .._sansio.restarts import (
     affected,
 )
 from .debts import text_of
-from .process import Process, stop_in_order
+from .families import stop_in_order
+from .process import Process
 from .watching import Lookout
 
 _log = logs.get_logger("worker")
