@@ -6,9 +6,11 @@ Protocols live here and nowhere else. Next: `_actors/context.py` for the `Contex
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
+
+from trio import TaskStatus
 
 from ._sansio.reports import Down, WorkerInfo
 from ._sansio.restarts import Supervision
@@ -54,6 +56,73 @@ class NodeRef(Protocol):
         self, address: str, message: str, node: str | None = None, policy: object = None, timeout: float | None = None
     ) -> str:
         """Send a message and wait for the first reply to it."""
+
+
+class LinkLost(Exception):
+    """A link has ended: the far side closed it, the network did, or it broke a rule. The text says which.
+
+    Not a public error: whoever holds a link translates it.
+    """
+
+
+class Link(Protocol):
+    """One connection to a far node, on which messages of bytes go both ways, in order, whole or not at all.
+
+    One task sends, one task receives. A link that was lost stays lost.
+    """
+
+    @property
+    def peer(self) -> str:
+        """Full name of the far node, as its certificate has it; never what it says of itself."""
+
+    @property
+    def certificate(self) -> bytes:
+        """The far node's certificate, in DER, so that it can be judged again later."""
+
+    async def send(self, message: bytes) -> None:
+        """Send one message. Returns once it is handed to the system; waits while the far side takes nothing.
+
+        Cancelled, it loses the link, for a part of the message may have left.
+
+        Raises:
+            LinkLost: The link has ended, or the far side took nothing for too long. The message may have arrived.
+        """
+
+    async def receive(self) -> bytes:
+        """Return the next message. Cancelling loses nothing.
+
+        Raises:
+            LinkLost: The link has ended, and all that had arrived by then was returned, unless this side ended it.
+        """
+
+    async def close(self, reason: str = "") -> None:
+        """Close in good order, within a second or so, also when cancelled. Closing twice does no harm.
+
+        What was sent before arrives, if the far side takes it within that time. The reason is for its log.
+        """
+
+
+class Transport(Protocol):
+    """How links come about. Every implementation passes the same tests (`tests/links/check_transport.py`)."""
+
+    def dial(self, address: str, node: str) -> AbstractAsyncContextManager[Link]:
+        """Open a link to the node `node` at an address. It is closed when the block is left.
+
+        Raises:
+            LinkLost: Nobody answered there, or not in time, or it was somebody else.
+        """
+
+    async def serve(
+        self, address: str, handle: Callable[[Link], Awaitable[None]], *, task_status: TaskStatus[str]
+    ) -> None:
+        """Listen, and call `handle` in a task of its own for each link, which is closed when that ends. For ever.
+
+        Reports the address at which it listens: its port may have been chosen by the system. `handle` may let
+        `LinkLost` out; anything else that it raises ends this. Cancelled, it closes all its links.
+
+        Raises:
+            OSError: It cannot listen there.
+        """
 
 
 class Timer(Protocol):

@@ -1,0 +1,33 @@
+"""Where a node listens, as text: ``wss://HOST:PORT``."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``wss://HOST:PORT``.
+
+    Raises:
+        TypeError, ValueError: It is no such address.
+    """
+    if not isinstance(address, str):
+        raise TypeError(f"the address of a node must be a str, got {address!r:.80}")
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    else:
+        # urlsplit drops new lines and tabs, and resolvers choke on what else is not printable.
+        strange = set(address) & set("?#@ ") or not address.isprintable()
+        if strange or parts.scheme != "wss" or parts.path not in ("", "/"):
+            host = None
+    if not host or port is None:
+        raise ValueError(f"the address of a node is written wss://HOST:PORT, got {address!r:.80}")
+    return host, port
+
+
+def write_address(host: str, port: int) -> str:
+    """Return ``wss://HOST:PORT``, which `parse_address` takes apart."""
+    return f"wss://[{host}]:{port}" if ":" in host else f"wss://{host}:{port}"

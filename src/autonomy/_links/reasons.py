@@ -1,0 +1,38 @@
+"""Why a link ended or never came about: one line for a log, from the errors of three libraries."""
+
+from __future__ import annotations
+
+import ssl
+
+import trio
+from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected
+
+
+def why(error: BaseException) -> str:
+    """Return the reason behind an error, in one line."""
+    while isinstance(error, trio.BrokenResourceError) and error.__cause__ is not None:
+        error = error.__cause__
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate was refused: {error.verify_message}"
+        case ssl.SSLEOFError():
+            return "it hung up in the handshake"
+        case ssl.SSLError(reason=str(reason)):
+            return reason.lower().replace("_", " ")
+        case ConnectionClosed():
+            return why_closed(error.reason)
+        case ConnectionRejected():
+            return f"it refused the websocket with HTTP status {error.status_code}"
+        case trio.TooSlowError():
+            return "the handshake took too long"
+    return str(error) or type(error).__name__
+
+
+def why_closed(reason: CloseReason | None) -> str:
+    """Return why a websocket was closed."""
+    if reason is None:
+        return "it was closed"
+    if reason.reason:
+        return f"the far side closed it: {reason.reason}"
+    # RFC 6455 section 7.1.5: 1006 is what nobody sends; it stands for an end without a close.
+    return "the connection broke" if reason.code == 1006 else "the far side closed it"
