@@ -22,8 +22,7 @@ from .._sansio.border import check_delay, check_message, check_period
 from .._sansio.envelope import CONVERSATION, MESSAGE, REPLY, REQUEST, Envelope
 from .._sansio.restarts import RESUME, Supervision
 from ..abc import Allow, NodeRef, OnConflict, Timer, Watch
-from .handling import Handling
-from .process import current_process
+from .process import Handling, current_process
 
 T = TypeVar("T")
 

@@ -6,18 +6,17 @@ All of them have one patience, not one each: whoever stops the head of a family 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import trio
 
-if TYPE_CHECKING:
-    from .process import Process
-
+P = TypeVar("P", bound=Any)
+"""A process; it imports this file, not the other way round."""
 LAST_SECOND = 1.0
 """Seconds that ``on_stop`` has when the worker was cancelled rather than stopped, or its turn to stop came late."""
 
 
-async def stop_in_order(processes: Sequence[Process], patience: float, reason: str = "stopped") -> None:
+async def stop_in_order(processes: Sequence[P], patience: float, reason: str = "stopped") -> None:
     """Stop workers, the last one first. Returns when their names are free.
 
     All together have `patience` seconds, and what is below them too; those whose turn comes later are cut short. A

@@ -29,7 +29,6 @@ from .calling import awaitable, message_elsewhere
 from .debts import Debts, text_of
 from .exits import apart, as_failure
 from .families import LAST_SECOND, stop_in_order
-from .handling import Handling
 from .queue import Queue
 from .runtime import SLICE, Runtime
 from .watching import Lookout
@@ -42,6 +41,21 @@ _ALONE = 2
 
 current_process: ContextVar[Process | None] = ContextVar("autonomy_process", default=None)
 """The worker whose task this is, or whose handler's child task or thread."""
+
+
+class Handling:
+    """One message in a worker's hands. `context` gives it the words that users know."""
+
+    __slots__ = ("answered", "envelope", "process")
+
+    def __init__(self, process: Process, envelope: Envelope) -> None:
+        self.process = process
+        self.envelope = envelope
+        self.answered = False
+
+    def for_thread(self) -> object:
+        """Return what a plain handler gets in place of this."""
+        return self
 
 
 class Process:
