@@ -18,6 +18,7 @@ from typing import Final
 
 from autonomy._sansio.codec import decode, encode
 from autonomy._sansio.frames import MAGIC, CloseCode, Frame, Hello, SessionId
+from autonomy._sansio.keepalive import Liveness
 from autonomy._sansio.session import Session
 from autonomy._sansio.session_terms import Deliver, Down, Drop, Event, Limits, State, Transmit, Up
 
@@ -32,7 +33,7 @@ KINDS: Final = (
     frozenset({"cut", "expire"}),
 )
 """What may happen in a world, from a walk to the next."""
-PATIENT: Final = Limits(messages=8, size=200, batch=3, lifetime=1e9, closing=1e9)
+PATIENT: Final = Limits(messages=8, size=200, batch=3, liveness=Liveness(down=1e9), closing=1e9)
 """For worlds in which nothing but cuts happens, however long they take."""
 
 
@@ -190,7 +191,7 @@ class World:
         for wire in list(self.wires.values()):
             if wire.open[side]:
                 self.lose(side, wire)
-        self.clock[side] += self.limits.lifetime
+        self.clock[side] += self.limits.liveness.down
         self.tick(side)
 
     def pass_time(self, seconds: float) -> None:

@@ -19,7 +19,6 @@ from autonomy._sansio.frames import (
     Close,
     CloseCode,
     Closed,
-    Credit,
     Data,
     Frame,
     Hello,
@@ -61,7 +60,6 @@ FRAMES: dict[type, st.SearchStrategy[Frame]] = {
     Reject: st.builds(Reject, st.sampled_from(RejectCode), numbers, st.booleans(), st.integers(0, 3_600_000), texts),
     Data: st.builds(Data, numbers, numbers, st.binary(max_size=300)),
     Ack: st.builds(Ack, numbers),
-    Credit: st.builds(Credit, numbers, numbers),
     Ping: st.builds(Ping, numbers),
     Pong: st.builds(Pong, numbers),
     Close: st.builds(Close, st.sampled_from(CloseCode), numbers, texts),
@@ -75,7 +73,6 @@ EXAMPLES: list[Frame] = [
     Reject(RejectCode.NAME_IN_USE, 70_000, True, 500, "a node is connected and alive"),
     Data(5, 2**40, b"a body of some bytes"),
     Ack(6),
-    Credit(3, 64),
     Ping(2**62),
     Pong(0),
     Close(CloseCode.GOODBYE, 5, "bye"),
@@ -216,7 +213,7 @@ def test_whatever_the_bytes_are_they_are_frames_or_refused() -> None:
 
 def test_the_bytes_that_msgspec_gives_up_on_are_all_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The list of its errors is not longer than it must be."""
-    monkeypatch.setattr(codec, "_UNREADABLE", ())
+    monkeypatch.setattr(codec, "UNREADABLE", ())
 
     with pytest.raises(msgspec.DecodeError):
         list(decode(b"\0\0\0\1\xc1"))

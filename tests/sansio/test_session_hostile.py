@@ -18,7 +18,6 @@ from autonomy._sansio.frames import (
     Close,
     CloseCode,
     Closed,
-    Credit,
     Data,
     Frame,
     Hello,
@@ -68,7 +67,7 @@ def any_frame(random: Random) -> Frame:
         case 9:
             return Close(random.choice(list(CloseCode)), number())
         case 10:
-            return Closed() if random.random() < 0.5 else Credit(number(), number())
+            return Closed()
         case 11:
             return Ping(number())
         case 12:

@@ -93,11 +93,11 @@ def test_a_session_lasts_as_long_as_it_may_without_a_connection(session: type[Se
     world.drain(next(iter(world.wires.values())))
     sever(world)
 
-    assert world.at["a"].deadline == 5.0 + MORTAL.lifetime
-    world.clock["a"] = 5.0 + MORTAL.lifetime - 0.01
+    assert world.at["a"].deadline == 5.0 + MORTAL.liveness.down
+    world.clock["a"] = 5.0 + MORTAL.liveness.down - 0.01
     world.tick("a")
     assert world.state("a") is State.DETACHED
-    world.clock["a"] = 5.0 + MORTAL.lifetime
+    world.clock["a"] = 5.0 + MORTAL.liveness.down
     world.tick("a")
     assert world.state("a") is State.NONE
 

@@ -128,7 +128,7 @@ BUGS = [
     Bug("any answer is an answer to a claim", "self._challenger is not None and frame.nonce == self._nonce", "self._challenger is not None", False),
     Bug("a claim outlives its connection", "            self._challenger = None\n        if life is not None and life.dial", "            pass\n        if life is not None and life.dial"),
     Bug("a lost dial is never made again", "            life.dial = None\n        if", "            pass\n        if"),
-    Bug("a session never ends", "elif life.connection is None and now >= life.heard + self._limits.lifetime:", "elif False:"),
+    Bug("a session never ends", "elif life.connection is None and now >= life.heard + self._limits.liveness.down:", "elif False:"),
     # --- leaving
     Bug("CLOSE takes back what was to be sent", "        life.close_sent = True\n", "        life.close_sent = True\n        life.trim(life.next)\n"),
     Bug("a farewell before all is acknowledged", "if life.they_close and not life.queue:", "if life.they_close:"),

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import msgspec
 
 from ..errors import ProtocolError
+from .codec import UNREADABLE
 from .envelope import Failure
 from .frames import Number
 
@@ -170,7 +171,7 @@ def decode(body: bytes | bytearray) -> Item:
     """
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"{len(body)} bytes within a session cannot be read: {error}") from None
 
 

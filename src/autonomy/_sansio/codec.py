@@ -22,7 +22,7 @@ LENGTH_BYTES: Final = 4
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 _kind_decoder: msgspec.msgpack.Decoder[list[msgspec.Raw]] = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that do not fit."""
 
 
@@ -61,7 +61,7 @@ def _decode_one(body: memoryview) -> Frame | None:
     """Return a frame, or None for an optional one of a kind that is not known here."""
     try:
         return _decoder.decode(body)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if _kind(body) >= OPTIONAL:
             return None
         raise ProtocolError(f"a frame of {len(body)} bytes cannot be read: {error}") from None
@@ -70,5 +70,5 @@ def _decode_one(body: memoryview) -> Frame | None:
 def _kind(body: memoryview) -> int:
     try:
         return msgspec.msgpack.decode(_kind_decoder.decode(body)[0], type=int)
-    except (*_UNREADABLE, IndexError):
+    except (*UNREADABLE, IndexError):
         return 0

@@ -164,15 +164,6 @@ class Ack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0x11):
     """Number of the next sequenced frame that has not come."""
 
 
-class Credit(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0x12):
-    """How many messages of a flow may be sent in all, from its beginning. Saying it twice does no harm."""
-
-    flow: Number
-    """Which flow."""
-    total: Number
-    """Messages since it began, sent ones included."""
-
-
 class Ping(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0x20):
     """Asks for a `Pong` with the same number."""
 
@@ -202,4 +193,4 @@ class Closed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=0x31):
     """Everything up to the `Close` has been accepted, and the session is over here."""
 
 
-Frame = Hello | Welcome | Ready | Reject | Data | Ack | Credit | Ping | Pong | Close | Closed
+Frame = Hello | Welcome | Ready | Reject | Data | Ack | Ping | Pong | Close | Closed

@@ -39,7 +39,7 @@ class Greeting:
             fresh=life.ours and not life.confirmed,
             expects=life.expects,
             max_frame_bytes=self.limits.frame,
-            heartbeat_ms=int(self.limits.heartbeat * 1000),
+            heartbeat_ms=int(self.limits.liveness.heartbeat * 1000),
             closed=closed,
         )
 
@@ -52,7 +52,7 @@ class Greeting:
             session=life.id,
             expects=life.expects,
             max_frame_bytes=self.limits.frame,
-            heartbeat_ms=int(self.limits.heartbeat * 1000),
+            heartbeat_ms=int(self.limits.liveness.heartbeat * 1000),
         )
 
     def refusal(self, hello: Hello, generation: int) -> tuple[RejectCode, str] | None:

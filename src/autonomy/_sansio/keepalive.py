@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from .border import check_delay
 
@@ -38,6 +39,10 @@ class Liveness:
                 f"Liveness: heartbeat ({self.heartbeat}), suspect ({self.suspect}) and down ({self.down}) must grow, "
                 "for instance 2, 4, 10"
             )
+
+
+LIVENESS: Final = Liveness()
+"""The figures of D2."""
 
 
 class Sign(Enum):

@@ -25,7 +25,6 @@ from .frames import (
     Close,
     CloseCode,
     Closed,
-    Credit,
     Data,
     Frame,
     Hello,
@@ -125,7 +124,7 @@ class Session:
         if life is None:
             return due
         if life.connection is None:
-            due = min(due, life.heard + self._limits.lifetime)
+            due = min(due, life.heard + self._limits.liveness.down)
         return min(due, life.ack_due, life.close_by)
 
     # --- inputs
@@ -191,7 +190,7 @@ class Session:
             pass
         elif now >= life.close_by:
             events += self._end("leaving took too long")
-        elif life.connection is None and now >= life.heard + self._limits.lifetime:
+        elif life.connection is None and now >= life.heard + self._limits.liveness.down:
             events += self._end("no word from it in time")
         elif life.connection is not None and now >= life.ack_due:
             events.append(Transmit(life.connection, Ack(life.tell_acknowledged())))
@@ -371,8 +370,8 @@ class Session:
             case Closed():
                 in_order = life.close_sent and not life.queue
                 events += self._finish(life) if in_order else self._violated("CLOSED before its time")
-            case Credit() | Ready() | Hello() | Welcome() | Reject():
-                pass  # CREDIT is not for this floor
+            case Ready() | Hello() | Welcome() | Reject():
+                pass
         return events
 
     def _ready(self, life: Life, frame: Frame) -> list[Event]:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from .frames import Frame, SessionId
+from .keepalive import LIVENESS, Liveness
 
 Connection = Hashable
 """Whatever the caller names a connection by."""
@@ -121,8 +122,8 @@ class Limits:
         messages: Unacknowledged frames in one direction.
         size: Their bytes.
         frame: Bytes of a frame that this side takes.
-        heartbeat: What this side says about how often it is heard from.
-        lifetime: How long a session lasts without a connection, from the last word on.
+        liveness: How often this side is heard from, and how long a session lasts without a connection, from the last
+            word on.
         closing: How long leaving in good order may take.
         probe: How long a connected node has to show that it is alive when another one claims its name.
         patience: How long an acknowledgement waits for something to ride along with.
@@ -132,8 +133,7 @@ class Limits:
     messages: int = 8192
     size: int = 16 * 2**20
     frame: int = 2**20
-    heartbeat: float = 2.0
-    lifetime: float = 10.0
+    liveness: Liveness = LIVENESS
     closing: float = 5.0
     probe: float = 2.0
     patience: float = 0.02
