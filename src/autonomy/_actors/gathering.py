@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, in_trio_task
 
+from .._mixed.worlds import pause
 from .._sansio.border import check_count
 
 T = TypeVar("T")
@@ -93,13 +94,16 @@ async def _run_in_asyncio(awaitables: tuple[Awaitable[T], ...], at_once: int) ->
         for index, awaitable in waiting:
             results[index] = await awaitable
 
-    tasks = [asyncio.ensure_future(take_turns()) for _ in range(min(at_once, len(awaitables)))]
+    if not awaitables:
+        await pause()
+        return results
+    tasks = [asyncio.create_task(take_turns()) for _ in range(min(at_once, len(awaitables)))]
     try:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks) if tasks else await asyncio.sleep(0)
+        await asyncio.wait(tasks)
     return results
 
 

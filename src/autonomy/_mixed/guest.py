@@ -1,6 +1,6 @@
 """Trio as a guest on an asyncio loop: one run for each loop, shared by whoever needs it and counted.
 
-All of this but `GuestRun.main` runs in the asyncio tasks of the host. Trio's thread is the same one, so its nurseries,
+All of this but `GuestRun._main` runs in the asyncio tasks of the host. Trio's thread is the same one, so its nurseries,
 events and cancel scopes may be used from there, as long as nothing is awaited.
 
 Source: Trio's guest mode, ``trio.lowlevel.start_guest_run``.

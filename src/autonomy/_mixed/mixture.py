@@ -25,7 +25,7 @@ from .pumped_loop import PumpedLoop, UnusedLoop
 P = ParamSpec("P")
 T = TypeVar("T")
 _PATIENCE = 5.0
-"""Seconds that asyncio tasks and threads without an owner have to end when the last node closes."""
+"""Seconds that asyncio tasks have to end when their program does, or when the last node closes."""
 _current: trio.lowlevel.RunVar[Mixture | None] = trio.lowlevel.RunVar("autonomy_mixture", default=None)
 
 
@@ -37,9 +37,8 @@ class Mixture:
         crashes: What ends each of its nodes with an exception, oldest first.
     """
 
-    def __init__(self, crash: Callable[[BaseException], None]) -> None:
+    def __init__(self) -> None:
         self.crashes: list[Callable[[BaseException], None]] = []
-        self._last_crash = crash
         self._instrument = _DrivesChildren(self)
         self._outside = get_running_loop_or_none()
         host = self._outside if trio_is_guest() else None
@@ -47,7 +46,7 @@ class Mixture:
         self._factory_of_host = None if host is None else host.get_task_factory()
 
     def _crash(self, error: BaseException) -> None:
-        (self.crashes or [self._last_crash])[0](error)
+        self.crashes[0](error)
 
     async def run(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await ``function(...)``, which may await what belongs to either world."""
@@ -111,17 +110,17 @@ async def open_mixture(crash: Callable[[BaseException], None]) -> AsyncGenerator
     """
     mixture = _current.get()
     if mixture is None:
-        mixture = Mixture(crash)
+        mixture = Mixture()
         _current.set(mixture)
         mixture.open()
     mixture.crashes.append(crash)
     try:
         yield mixture
     finally:
-        mixture.crashes.remove(crash)
-        if not mixture.crashes:
+        if len(mixture.crashes) == 1:  # the last one out; whoever comes now has another
             _current.set(None)
             await mixture.close()
+        mixture.crashes.remove(crash)
 
 
 def current_mixture() -> Mixture:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVarTuple
 
 import trio
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import ParkingLot
 
 from .belongings import AsyncioTasks, create_owned
 from .private import has_ready_callbacks, next_timer, outside_of_trio_tasks, set_running_loop
@@ -136,8 +136,8 @@ class _Pump:
         self._crash = crash
         self._scope = trio.CancelScope()
         self._stopped = trio.Event()
-        self._turner: Task | None = None
-        self._watcher: Task | None = None
+        self._turner = ParkingLot()
+        self._watcher = ParkingLot()
         self._due = True
 
     def start(self) -> None:
@@ -152,10 +152,9 @@ class _Pump:
 
     def wake(self) -> None:
         """There is something to do for the loop."""
-        self._due = True
-        if self._turner is not None:
-            task, self._turner = self._turner, None
-            reschedule(task)
+        if not self._due:
+            self._due = True
+            self._turner.unpark()
 
     async def _run(self) -> None:
         try:
@@ -170,14 +169,12 @@ class _Pump:
         while True:
             self._due = False
             self._run_turns()
-            if self._watcher is not None:
-                task, self._watcher = self._watcher, None
-                reschedule(task)
+            self._watcher.unpark()
             if self._due or has_ready_callbacks(self._loop):
                 await trio.lowlevel.checkpoint()
             else:
                 with trio.CancelScope(deadline=next_timer(self._loop)):
-                    await self._park()
+                    await self._turner.park()
 
     def _run_turns(self) -> None:
         try:
@@ -188,21 +185,8 @@ class _Pump:
         except BaseException as error:  # noqa: BLE001  # goes to the node, which ends with it (L5)
             self._crash(error)
 
-    async def _park(self) -> None:
-        def leave(_: object) -> Abort:
-            self._turner = None
-            return Abort.SUCCEEDED
-
-        self._turner = current_task()
-        await wait_task_rescheduled(leave)
-
     async def _watch(self) -> None:
-        def leave(_: object) -> Abort:
-            self._watcher = None
-            return Abort.SUCCEEDED
-
         while True:
             await trio.lowlevel.wait_readable(self._descriptor)
             self.wake()
-            self._watcher = current_task()
-            await wait_task_rescheduled(leave)  # until it has been read
+            await self._watcher.park()  # until it has been read
