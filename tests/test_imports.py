@@ -102,7 +102,7 @@ def documented() -> list[tuple[str, object]]:
             if inspect.isclass(thing):
                 found += [
                     (f"{name}.{method}", what)
-                    for method, what in vars(thing).items()
+                    for method, what in inspect.getmembers(thing)
                     if not method.startswith("_") and (inspect.isfunction(what) or isinstance(what, property))
                 ]
     return found

@@ -1,8 +1,7 @@
 """The roof: a node joins the wings, opens them, and closes them in reverse.
 
-The two hottest paths of the library, `Node.send_message` and `Node.send_and_receive`, are here; what is not needed
-every time lies in `_actors/router.py`. Time and chance come in as arguments of `open_node`, so that a simulation can
-replace them.
+What lives on a node does its work in `_actors/`: what `Node` inherits is in `_actors/calls.py`, with the two hottest
+paths of the library. Time and chance come in as arguments of `open_node`, so that a simulation can replace them.
 """
 
 from __future__ import annotations
@@ -14,35 +13,28 @@ from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 
 import trio
-from trio.lowlevel import Task, checkpoint_if_cancelled, current_task
 
 from . import _host, logs
-from ._actors.mailbox import Mailbox
+from ._actors.calls import Calls
 from ._actors.process import current_process
-from ._actors.runtime import SLICE, make_runtime
+from ._actors.runtime import make_runtime
 from ._actors.system import ActorSystem
 from ._mixed.mixture import Mixture
-from ._mixed.worlds import both, check_world, pause
+from ._mixed.worlds import both, pause
 from ._opening import Crash, opened
-from ._sansio.address import check_name, parse_address
-from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay, check_message, check_period, check_seconds
-from ._sansio.envelope import MESSAGE, REPLY, REQUEST, Envelope, Failure
+from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay
 from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
 from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
 from ._serving import GRACE, HttpServer, serving
-from .abc import Allow, OnConflict, Timer, Watch
-from .errors import DeadlineExceeded, NoReply
+from .abc import Allow, OnConflict
 
 _log = logs.get_logger("node")
 _CLOSING = 14.0
 """Seconds for stopping workers, after `drain_timeout` and before the last one: 25 in all, by default."""
-_NOBODY: tuple[str, ...] = ()
-_LATE = Failure("DeadlineExceeded", "the worker has begun to handle the message, and may yet end", "maybe_handled")
-_NOT_TAKEN = Failure("DeadlineExceeded", "the worker did not come to the message, which is withdrawn", "not_sent")
 
 
-class Node:
+class Node(Calls):
     """Where workers live: starts and stops them, and sends them messages by name.
 
     Open one with `open_node` inside a Trio program, or let `Node.start` run a whole program.
@@ -73,20 +65,12 @@ class Node:
         crash: Crash,
         mixture: Mixture,
     ) -> None:
-        self._runtime = make_runtime(self, options, crash, mixture)
+        runtime = make_runtime(self, options, crash, mixture)
+        super().__init__(runtime, ActorSystem(runtime, nursery))
         self._short_name = options.name
         self._drain_timeout = options.drain_timeout
         self._nursery = nursery
         self._crash = crash
-        self._system = ActorSystem(self._runtime, nursery)
-        self._router = self._system.router
-        self._queues = self._system.registry.queues
-        self._replies = self._runtime.replies
-        self._clock = self._runtime.clock
-        self._slice_clock = options.slice_clock
-        self._slice_ends = 0.0
-        self._max_message_bytes = options.max_message_bytes
-        self._default_timeout = options.default_timeout
         self._leaving = False
         self._left = trio.Event()
         self._on_leaving: Callable[[], object] | None = None
@@ -134,200 +118,6 @@ class Node:
         if hook is not None and not callable(hook):
             raise TypeError(f"on_dead_letter must be a function of one DeadLetter, or None, got {hook!r:.80}")
         self._runtime.dead_letters.hook = hook
-
-    # --- messages
-
-    async def send_message(
-        self,
-        address: str,
-        message: str,
-        node: str | None = None,
-        policy: object = None,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Send a message that wants no reply.
-
-        Returns once the message is in the worker's mailbox; waits for that while the mailbox is full. Messages of one
-        sender to one worker are handled in the order in which they were sent.
-
-        Args:
-            address: ``"name"``, or ``"name@node"``.
-            message: At most `max_message_bytes` (16 MiB) once encoded.
-            node: Full name of the one node to look on.
-            policy: Accepted for older programs; has no effect.
-            timeout: Seconds to wait for room; None for the node's default (30 s).
-
-        Raises:
-            TypeError: The message is not a str, or another value is of the wrong type.
-            ValueError: The message is too large or cannot be encoded, or the address is none.
-            WorkerNotFound: Nobody has that name.
-            MailboxFull: No room came in time, or the full mailbox is the sender's own.
-            NodeDown: The node is stopping.
-
-        In each of these cases the message was not sent. Cancelled, it was not sent either. Always a cancellation
-        point; a schedule point only when it must wait, or when this node's senders have used up about a millisecond.
-        """
-        if type(message) is not str or not message.isascii() or len(message) > self._max_message_bytes:
-            message = check_message(message, self._max_message_bytes)
-        if self._slice_clock() < self._slice_ends:
-            try:
-                await checkpoint_if_cancelled()
-            except RuntimeError:  # an asyncio task, which is cancelled where it waits
-                check_world()
-        else:  # before the message is sent, so that a cancelled call has not sent it
-            await pause()
-            self._slice_ends = self._slice_clock() + SLICE
-        try:
-            queue = self._queues[address]
-        except (KeyError, TypeError):  # not a plain name of this node, or no name at all
-            queue = None
-        if queue is None or node is not None or policy is not None or timeout is not None:
-            self._runtime.warn_of_legacy(policy=policy)
-            seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
-            await self._router.send(address, message, node, seconds)
-            return
-        sender = current_process.get()
-        envelope = (
-            Envelope(MESSAGE, address, message)
-            if sender is None
-            else Envelope(MESSAGE, address, message, 0, sender.address)
-        )
-        try:  # queue.put_nowait(envelope), written out: this is the hottest line of the library
-            queue.append(envelope)
-            queue.queued += 1
-            if queue.parked is not None:
-                queue.wake()
-        except trio.WouldBlock:
-            await self._router.put_within(address, queue, envelope, self._default_timeout)
-
-    def send_nowait(self, address: str, message: str) -> None:
-        """Send a message to a worker of this node without waiting.
-
-        Raises:
-            MailboxFull: There is no room. The message was not sent.
-            TypeError, ValueError, WorkerNotFound, NodeDown: As `send_message`. The message was not sent.
-        """
-        self._router.send_nowait(address, check_message(message, self._max_message_bytes))
-
-    async def send_and_receive(
-        self, address: str, message: str, node: str | None = None, policy: object = None, timeout: float | None = None
-    ) -> str:
-        """Send a message and wait for the first reply to it.
-
-        The reply is whatever the worker first passes to `Context.reply`; later ones are dropped and counted.
-
-        Args:
-            address: ``"name"``, or ``"name@node"``.
-            message: At most `max_message_bytes` (16 MiB) once encoded.
-            node: Full name of the one node to ask.
-            policy: Accepted for older programs; has no effect.
-            timeout: Seconds on Trio's clock, at most what is left of the request being handled; None for the node's
-                default (30 s).
-
-        Raises:
-            TypeError: The message is not a str, or another value is of the wrong type. It was not sent.
-            ValueError: The message is too large or cannot be encoded, the address is none, the timeout is NaN. It was
-                not sent.
-            WorkerNotFound: Nobody has that name. The message was not sent.
-            CallCycle: That worker waits for the request being handled here. The message was not sent.
-            MailboxFull: No room came in time. The message was not handled.
-            WorkerFailed: The worker raised, or returned without replying; see ``remote_traceback``.
-            WorkerStopped: The worker ended first. ``outcome`` says whether the message may have been handled.
-            DeadlineExceeded: `timeout` passed. ``outcome`` is ``"not_sent"`` if the message was still queued; it is not
-                handled then. Otherwise it may yet be, and the reply will be dropped.
-            NodeDown: The node is stopping, or stopped meanwhile.
-
-        The text of every one that is a `NoReply` contains "timeout". Cancelling withdraws the message if it is still
-        queued, and drops the reply otherwise.
-
-        Source: Erlang ``gen_server:call/3``, without the late replies it can leave in the caller's mailbox.
-        """
-        if type(message) is not str or not message.isascii() or len(message) > self._max_message_bytes:
-            message = check_message(message, self._max_message_bytes)
-        started = self._clock()
-        seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
-        deadline = started + seconds
-        sender, chain = "", _NOBODY
-        try:
-            waiter: Task | None = current_task()
-        except RuntimeError:
-            check_world()
-            waiter = None  # an asyncio task
-        try:
-            try:
-                queue = self._queues[address]
-            except (KeyError, TypeError):
-                queue = None
-            if queue is None or node is not None or policy is not None:
-                self._runtime.warn_of_legacy(policy=policy)
-                address, queue = self._router.find_worker(address, node)
-            if current_process.get() is not None:
-                sender, chain, deadline = self._router.inherited(deadline)
-                self._router.check_cycle(address, chain)
-            if deadline <= started:
-                raise DeadlineExceeded("no time was left, and it was not sent", outcome="not_sent")
-            slot = self._replies.open(deadline)
-            envelope = Envelope(REQUEST, address, message, slot.id, sender, deadline, chain)
-            try:
-                queue.put_nowait(envelope)
-            except trio.WouldBlock:
-                try:
-                    await self._router.put_within(address, queue, envelope, deadline - started)
-                except BaseException:
-                    slot.withdraw()
-                    raise
-            if not slot.resolved:
-                await slot.wait(waiter)
-        except NoReply as why:
-            await pause()
-            raise self._router.no_reply(parse_address(address)[0], seconds, started, why) from None
-        answer = slot.answer
-        if answer is not None and answer.kind == REPLY:
-            return answer.body
-        if answer is not None and answer.failure is not None:
-            raise self._router.no_reply(address, seconds, started, answer.failure)
-        raise self._router.no_reply(address, deadline - started, started, _LATE if slot.taken else _NOT_TAKEN)
-
-    async def send(self, address: str, message: str, node: str | None = None, policy: object = None) -> Mailbox:
-        """Send a message and return the mailbox that its replies go to, one or many.
-
-        Waits and raises as `send_message` does. The mailbox is yours to close, with ``async with``; a forgotten one is
-        freed.
-        """
-        self._runtime.warn_of_legacy(policy=policy)
-        return await self._system.converse(address, message, node)
-
-    async def create_mailbox(self, name: str | None = None, policy: object = None) -> Mailbox:
-        """Open a mailbox that workers can send messages to, under `name` or under a new one.
-
-        Raises:
-            WorkerExists: The name is taken.
-            TypeError, ValueError: It is no name.
-        """
-        self._runtime.warn_of_legacy(policy=policy)
-        await pause()
-        return self._system.open_mailbox(name)
-
-    async def any(self, name: str, message: str, *, timeout: float | None = None) -> str:
-        """Ask one owner of a name, each time the next one; errors as `send_and_receive`."""
-        return await self.send_and_receive(check_name(name), message, timeout=timeout)
-
-    async def all(self, name: str, message: str, *, timeout: float | None = None) -> dict[str, str | NoReply]:
-        """Ask every owner of a name at once, and return what each answered, by full name of its node.
-
-        A node that gave no reply is there with its error. Only `WorkerNotFound`, when nobody has the name, is raised.
-        """
-        started = self._clock()
-        try:
-            self._router.find_worker(check_name(name))
-        except NoReply as why:
-            await pause()
-            raise self._router.no_reply(name, timeout or self._default_timeout, started, why) from None
-        try:
-            return {self.name: await self.send_and_receive(name, message, timeout=timeout)}
-        except NoReply as error:
-            return {self.name: error}
 
     # --- workers
 
@@ -420,40 +210,6 @@ class Node:
         """
         await self._system.start_group(name, children, strategy, max_restarts, within)
 
-    def watch(self, address: str) -> AbstractAsyncContextManager[Watch]:
-        """Look out for the end of a worker or group.
-
-        ``async with node.watch("x") as watch:`` begins the watch, ``await watch.down()`` returns one `Down` when it is
-        gone for good, and at once if there is no such worker. Restarts do not count.
-
-        Source: Erlang ``monitor/2``.
-        """
-        return self._system.watch(address)
-
-    # --- later
-
-    def send_after(self, delay: float, address: str, message: str) -> Timer:
-        """Send a message in `delay` seconds.
-
-        A timer ends with the worker that started it, and with the node; before it is due it has sent nothing, so no
-        message is lost then. A message that cannot be delivered becomes a dead letter; one for a full mailbox waits for
-        room, as with `send_message`, and holds up no other timer.
-
-        Raises:
-            TypeError, ValueError: A value that cannot be. Nothing will be sent.
-            NodeDown: The node is stopping.
-        """
-        return self._system.start_timer(check_delay(delay, "delay"), None, address, message, current_process.get())
-
-    def send_every(self, period: float, address: str, message: str) -> Timer:
-        """Send a message every `period` seconds, the first one in `period` seconds, until the timer is cancelled.
-
-        Rounds keep to their times whatever a handler takes; those that come due while the last message still waits for
-        room are left out. Otherwise as `send_after`.
-        """
-        seconds = check_period(period)
-        return self._system.start_timer(seconds, seconds, address, message, current_process.get())
-
     # --- the end
 
     async def ready(self) -> None:
@@ -478,7 +234,7 @@ class Node:
         if self._leaving:
             return
         self._leaving = True
-        self._queues = {}  # from here on every message takes the long way, which knows whom to refuse
+        self._take_the_long_way()
         self._nursery.start_soon(self._close)
         if self._on_leaving is not None:
             self._on_leaving()
@@ -495,7 +251,7 @@ class Node:
         self._system.hurry()
 
     def _abandon(self) -> None:
-        self._queues = {}
+        self._take_the_long_way()
         self._leaving = True
         self._left.set()
         self._system.abandon("has stopped")
