@@ -16,6 +16,7 @@ import trio
 
 from . import _host, logs
 from ._actors.calls import Calls
+from ._actors.closing import Closing
 from ._actors.process import current_process
 from ._actors.runtime import make_runtime
 from ._actors.system import ActorSystem
@@ -71,6 +72,7 @@ class Node(Calls):
         self._drain_timeout = options.drain_timeout
         self._nursery = nursery
         self._crash = crash
+        self._closing = Closing(runtime, self._system.registry, self._router)
         self._leaving = False
         self._left = trio.Event()
         self._on_leaving: Callable[[], object] | None = None
@@ -240,7 +242,7 @@ class Node(Calls):
             self._on_leaving()
 
     async def _close(self) -> None:
-        await self._system.close(self._drain_timeout, self._drain_timeout + _CLOSING)
+        await self._closing.close(self._drain_timeout, self._drain_timeout + _CLOSING)
         self._left.set()
 
     def _run(self) -> None:
@@ -248,13 +250,13 @@ class Node(Calls):
         self._nursery.start_soon(self._runtime.timers.deadlines.run)
 
     def _hurry(self) -> None:
-        self._system.hurry()
+        self._closing.hurry()
 
     def _abandon(self) -> None:
         self._take_the_long_way()
         self._leaving = True
         self._left.set()
-        self._system.abandon("has stopped")
+        self._closing.abandon("has stopped")
         self._runtime.watchdog.close()
 
     @staticmethod

@@ -32,7 +32,7 @@ class Calls:
 
     Args:
         runtime: What the workers of the node share.
-        system: The actors of the node; whoever closes it calls `_take_the_long_way` before.
+        system: The actors of the node. Whoever ends them calls `_take_the_long_way` before.
     """
 
     def __init__(self, runtime: Runtime, system: ActorSystem) -> None:
@@ -212,7 +212,7 @@ class Calls:
         freed.
         """
         self._runtime.warn_of_legacy(policy=policy)
-        return await self._system.converse(address, message, node)
+        return await self._system.mailboxes.converse(address, message, node)
 
     async def create_mailbox(self, name: str | None = None, policy: object = None) -> Mailbox:
         """Open a mailbox that workers can send messages to, under `name` or under a new one.
@@ -223,7 +223,7 @@ class Calls:
         """
         self._runtime.warn_of_legacy(policy=policy)
         await pause()
-        return self._system.open_mailbox(name)
+        return self._system.mailboxes.open(name)
 
     async def any(self, name: str, message: str, *, timeout: float | None = None) -> str:
         """Ask one owner of a name, each time the next one; errors as `send_and_receive`."""

@@ -1,12 +1,12 @@
 """The actors of one node: where the parts of this wing are joined.
 
-Starts and stops workers, groups, mailboxes, timers and watches, and brings all of them to rest when the node leaves.
-Messages do not come by here: `node` hands them to the router. The name is Akka's for the same thing.
+Starts and stops workers, groups, timers and watches. Mailboxes of programs are opened in `mailboxes.py`, and all comes
+to rest by `closing.py`. Messages do not come by here: `calls.py` hands them to the router. The name is Akka's for the
+same thing.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import get_args
@@ -19,7 +19,6 @@ from .. import logs
 from .._mixed.worlds import both, check_world, pause
 from .._sansio.address import check_name, parse_address
 from .._sansio.border import check_count, check_delay, check_message
-from .._sansio.envelope import FAILURE, Envelope, Failure
 from .._sansio.reports import Down, NodeStatistics, WorkerInfo
 from .._sansio.restarts import (
     ChildSpec,
@@ -37,8 +36,7 @@ from ..abc import Allow, OnConflict
 from ..errors import WorkerExists, WorkerNotFound, WorkerStopped
 from .allowed import check_allow
 from .context import WorkerContext
-from .inbox import Inbox
-from .mailbox import Mailbox
+from .mailboxes import Mailboxes
 from .process import Process, current_process
 from .registry import Registry
 from .router import Router
@@ -58,7 +56,7 @@ class ActorSystem:
 
     Args:
         runtime: The parts they share; the system completes it.
-        nursery: Where workers, groups and deliveries run. Whoever opened it closes the system before it.
+        nursery: Where workers, groups and deliveries run. Whoever opened it sees to a `Closing` before it ends.
     """
 
     def __init__(self, runtime: Runtime, nursery: trio.Nursery) -> None:
@@ -68,6 +66,7 @@ class ActorSystem:
         self._turns: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self.registry = Registry(runtime.name)
         self.router = Router(runtime, self.registry, nursery.start_soon)
+        self.mailboxes = Mailboxes(runtime, self.registry, self.router)
         runtime.converse = self.router.converse
         runtime.forward = self.router.forward
         runtime.put_soon = self.router.put_soon
@@ -340,47 +339,7 @@ class ActorSystem:
             lookout.report(Down(group.address, group.incarnation, group.reason))
         group.gone.set()
 
-    # --- mailboxes, timers, watches
-
-    def open_mailbox(self, name: str | None, capacity: int = 1000) -> Mailbox:
-        """Open a mailbox under a name, or under one that nobody has."""
-        self.router.check_open()
-        number = self._runtime.replies.next_id()
-        name = self._unused_name(number) if name is None else check_name(name)
-        self.registry.check_free(name)
-        inbox = Inbox(name, number, capacity)
-        mailbox = Mailbox(inbox, self.router, self._runtime, self._forget_inbox)
-        self.registry.inboxes[name] = inbox
-        self._runtime.replies.conversations[number] = inbox
-        owner = current_process.get()
-        if owner is not None and owner.alive:
-            _own_weakly(owner, mailbox)
-        return mailbox
-
-    def _unused_name(self, number: int) -> str:
-        """Return the name for mailbox `number`, or for a later one if somebody has chosen that name."""
-        while True:
-            try:
-                self.registry.check_free(f"mailbox-{number}")
-            except WorkerExists:
-                number = self._runtime.replies.next_id()
-            else:
-                return f"mailbox-{number}"
-
-    def _forget_inbox(self, inbox: Inbox) -> None:
-        if self.registry.inboxes.get(inbox.name) is inbox:
-            del self.registry.inboxes[inbox.name]
-        self._runtime.replies.conversations.pop(inbox.number, None)
-
-    async def converse(self, address: str, message: str, node: object) -> Mailbox:
-        """Send a message, and return the mailbox that its replies go to."""
-        mailbox = self.open_mailbox(None)
-        try:
-            await mailbox.send(address, message, node)
-        except BaseException:
-            mailbox.close()
-            raise
-        return mailbox
+    # --- timers, watches
 
     def start_timer(
         self, delay: float, period: float | None, address: str, message: str, owner: Process | None = None
@@ -417,81 +376,6 @@ class ActorSystem:
             yield lookout
         finally:
             watchers.remove(lookout)
-
-    # --- the end
-
-    async def close(self, drain_timeout: float, total: float) -> None:
-        """Let workers finish what waits for them within `drain_timeout`, then stop all; all within `total` seconds.
-
-        Cancelled or out of time, it leaves workers behind, for the nursery to cancel.
-        """
-        self.router.refusal = "is stopping"
-        self._runtime.timers.cancel_all()
-        with trio.move_on_after(total) as scope:
-            with trio.move_on_after(drain_timeout):
-                await self._until_idle()
-            await self._stop_all()
-        if scope.cancelled_caught:
-            self.hurry()
-
-    def hurry(self) -> None:
-        """Cut short whatever runs; an ``on_stop`` has a second left."""
-        for process in self.registry.workers.values():
-            process.hurry()
-
-    async def _until_idle(self) -> None:
-        found_busy = True
-        while found_busy:
-            found_busy = False
-            for process in list(self.registry.workers.values()):
-                found_busy |= not await process.wait_idle()
-
-    async def _stop_all(self) -> None:
-        """Stop what still works, all at once; then the others, in reverse start order."""
-        tops = [process for process in self.registry.workers.values() if process.parent is None]
-        async with trio.open_nursery() as nursery:
-            for process in tops:
-                if not process.at_rest():
-                    nursery.start_soon(process.stop, _PATIENCE)
-        for group in reversed(list(self.registry.groups.values())):
-            await group.stop(_PATIENCE)
-        told: list[Process] = []
-        for process in reversed(tops):
-            process.end("stopped")
-            told.append(process)
-            if not process.stops_at_once():
-                await process.stop(_PATIENCE)
-        for process in told:
-            if not process.gone.is_set():
-                await process.stop(_PATIENCE)
-
-    def abandon(self, reason: str) -> None:
-        """Tell everybody who still waits for an answer that there will be none. The last thing a node does."""
-        self.router.refusal = reason
-        here = self._runtime.name
-
-        def failure(number: int) -> Envelope:
-            return Envelope(
-                FAILURE, "", "", number, failure=Failure("NodeDown", f"node {here!r} {reason}", "maybe_handled")
-            )
-
-        self._runtime.timers.cancel_all()
-        self._runtime.replies.fail_all(failure)
-        for inbox in list(self.registry.inboxes.values()):
-            left = inbox.close()
-            self._runtime.dead_letters.report_messages(left, f"node {here!r} {reason}")
-
-
-def _own_weakly(owner: Process, mailbox: Mailbox) -> None:
-    """Close the mailbox when the worker's life ends, if anybody still holds it then."""
-    reference = weakref.ref(mailbox, owner.disown)
-
-    def close() -> None:
-        held = reference()
-        if held is not None:
-            held.close()
-
-    owner.own(reference, close)
 
 
 def _makes_workers(child: ChildSpec) -> bool:
