@@ -12,8 +12,11 @@ from typing import Any, Literal, Protocol
 
 from trio import TaskStatus
 
+from ._sansio.cargo import Item
+from ._sansio.envelope import Envelope
 from ._sansio.reports import Down, WorkerInfo
 from ._sansio.restarts import Supervision
+from ._sansio.spiffe import PeerIdentity
 
 Allow = object
 """Who may reach a worker from other nodes: None (whoever may message this node), ``"local"``, a pattern or a list of
@@ -65,6 +68,17 @@ class LinkLost(Exception):
     """
 
 
+class LinkRefused(LinkLost):
+    """Nobody listens at that address, and that is the host's own word, not a guess from its silence."""
+
+
+class WireDown(Exception):
+    """The session with a far node has ended; the text says why. What waited was not sent.
+
+    Not a public error: whoever waits translates it.
+    """
+
+
 class Link(Protocol):
     """One connection to a far node, on which messages of bytes go both ways, in order, whole or not at all.
 
@@ -72,12 +86,8 @@ class Link(Protocol):
     """
 
     @property
-    def peer(self) -> str:
-        """Full name of the far node, as its certificate has it; never what it says of itself."""
-
-    @property
-    def certificate(self) -> bytes:
-        """The far node's certificate, in DER, so that it can be judged again later."""
+    def peer(self) -> PeerIdentity:
+        """Who is at the far end, as its certificate proves; never what it says of itself."""
 
     async def send(self, message: bytes) -> None:
         """Send one message. Returns once it is handed to the system; waits while the far side takes nothing.
@@ -105,11 +115,15 @@ class Link(Protocol):
 class Transport(Protocol):
     """How links come about. Every implementation passes the same tests (`tests/links/check_transport.py`)."""
 
-    def dial(self, address: str, node: str) -> AbstractAsyncContextManager[Link]:
-        """Open a link to the node `node` at an address. It is closed when the block is left.
+    def dial(self, address: str, node: str | None) -> AbstractAsyncContextManager[Link]:
+        """Open a link to the node `node` at an address, or to whichever node of the zone is there if that is None.
+
+        It is closed when the block is left.
 
         Raises:
+            LinkRefused: Nobody listens there.
             LinkLost: Nobody answered there, or not in time, or it was somebody else.
+            ValueError: That is no address.
         """
 
     async def serve(
@@ -123,6 +137,72 @@ class Transport(Protocol):
         Raises:
             OSError: It cannot listen there.
         """
+
+
+class Wire(Protocol):
+    """The way to one far node, over whatever links there are: what is sent on it arrives once and in order, or the
+    session ends and says what did not. Whoever holds one is told what comes, and when a session has ended."""
+
+    @property
+    def node(self) -> str:
+        """Full name of the far node."""
+
+    @property
+    def identity(self) -> PeerIdentity | None:
+        """Who it has proven to be."""
+
+    def want(self) -> None:
+        """Have a session, if there is none."""
+
+    def tell(self, item: Item) -> None:
+        """Send what is owed. It never waits; what has no room yet goes later, in order."""
+
+    def offer(self, item: Item) -> bool:
+        """Send an item if there is room now; return whether it was sent."""
+
+    async def send(self, item: Item) -> None:
+        """Send an item as soon as there is room. Cancelled, it was not sent.
+
+        Raises:
+            WireDown: The session ended meanwhile, so it was not sent.
+        """
+
+
+class FarMailbox(Protocol):
+    """The mailbox of a worker on another node, as senders see it."""
+
+    @property
+    def node(self) -> str:
+        """Full name of that node."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes nothing more: whoever has more to send asks the `Route` for another one."""
+
+    def put_nowait(self, envelope: Envelope) -> None:
+        """Send an envelope.
+
+        Raises:
+            trio.WouldBlock: There is no room, or others wait for it.
+            NoReply: It cannot be sent, and the subclass says why.
+        """
+
+    async def put(self, envelope: Envelope) -> None:
+        """Send an envelope, waiting for room behind those who wait already. Cancelled, it was not sent.
+
+        Raises:
+            NoReply: It cannot be sent, and the subclass says why.
+        """
+
+
+class Route(Protocol):
+    """Another node, as far as envelopes can be brought there."""
+
+    def mailbox(self, worker: str) -> FarMailbox:
+        """Return the mailbox of a worker there, be there one or not."""
+
+    def watch(self, worker: str, report: Callable[[Down], None]) -> Callable[[], None]:
+        """Have `report` called once when a worker there is gone, or the node; return what ends that."""
 
 
 class Timer(Protocol):

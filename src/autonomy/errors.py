@@ -148,11 +148,14 @@ class IdentityError(AutonomyError):
 
     Attributes:
         reason: The kind of refusal, for programs; the text is for people. See `Refusal`.
+        fingerprint: The beginning of the SHA-256 of a peer's certificate that was refused, to tell one intruder from
+            another; else empty.
     """
 
-    def __init__(self, text: str, *, reason: Refusal = "untrusted") -> None:
+    def __init__(self, text: str, *, reason: Refusal = "untrusted", fingerprint: str = "") -> None:
         super().__init__(text)
         self.reason: Refusal = reason
+        self.fingerprint = fingerprint
 
 
 class DirectoryUnavailable(AutonomyError):

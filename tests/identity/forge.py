@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from autonomy.identity.issuing import Signer
@@ -130,6 +132,19 @@ class Forger:
             entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(issued)
             builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.signer.key, hashes.SHA256())
+
+    def context(self, leaf: x509.Certificate | None, *, server: bool = False) -> ssl.SSLContext:
+        """A context that shows this certificate, or none, and looks at nobody else's."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        if leaf is not None:
+            with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+                file.write(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+                file.write(leaf.public_bytes(Encoding.PEM))
+                file.flush()
+                context.load_cert_chain(file.name)
+        return context
 
 
 def make_ca(

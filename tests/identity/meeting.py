@@ -55,7 +55,7 @@ async def meet(dialler: Side, listener: Side) -> Outcome:
     return outcome
 
 
-def dials(credentials: Credentials, name: str) -> Side:
+def dials(credentials: Credentials, name: str | None) -> Side:
     async def begin(stream: trio.abc.Stream) -> tuple[trio.abc.Stream, PeerIdentity | None]:
         return await dial_tls(stream, credentials, name)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from autonomy.abc import Link, LinkLost
+from autonomy.abc import Link, LinkLost, LinkRefused
 
 from .world import World, echo, filled, linked, lost, serving, wait_until
 
@@ -244,8 +244,9 @@ async def a_close_is_in_good_order_though_it_is_cancelled(world: World) -> None:
 @check
 async def the_peer_is_who_its_certificate_says_on_both_ends(world: World) -> None:
     async with linked(world) as (near, far):
-        assert (near.peer, world.node_of(near.certificate)) == ("b", "b")
-        assert (far.peer, world.node_of(far.certificate)) == ("a", "a")
+        assert (near.peer.name, far.peer.name) == ("b", "a")
+        assert near.peer.zone == far.peer.zone
+        assert near.peer.certificate != far.peer.certificate
 
 
 @check
@@ -256,17 +257,28 @@ async def dialling_another_node_than_the_one_there_is_refused(world: World) -> N
         handled.append(link)
 
     async with serving(world, handle) as address:
-        with pytest.raises(LinkLost, match=r"'b'.*'c'"):
-            async with world.transport("a").dial(address, "c"):
-                raise AssertionError
+        for other in ("c", "B", ""):  # the latter two can be in no certificate
+            with pytest.raises(LinkLost, match=f"'{other}'") as caught:
+                async with world.transport("a").dial(address, other):
+                    raise AssertionError
+            assert not isinstance(caught.value, LinkRefused)
         assert handled == []
 
 
 @check
-async def dialling_where_nobody_listens_fails_soon(world: World) -> None:
-    with trio.fail_after(world.patience), pytest.raises(LinkLost):
-        async with world.transport("a").dial(world.nowhere, "b"):
-            raise AssertionError
+async def whoever_is_there_can_be_dialled(world: World) -> None:
+    async with serving(world, echo) as address, world.transport("a").dial(address, None) as link:
+        assert link.peer.name == "b"
+        await link.send(b"hello")
+        assert await link.receive() == b"hello"
+
+
+@check
+async def dialling_where_nobody_listens_is_refused_soon(world: World) -> None:
+    for node in ("b", None):
+        with trio.fail_after(world.patience), pytest.raises(LinkRefused):
+            async with world.transport("a").dial(world.nowhere, node):
+                raise AssertionError
 
 
 @check
@@ -332,9 +344,9 @@ async def many_links_are_served_at_once(world: World) -> None:
 @check
 async def a_handler_that_ends_closes_its_link_and_no_other(world: World) -> None:
     async def handle(link: Link) -> None:
-        if link.peer == "a":
+        if link.peer.name == "a":
             await link.send(b"bye")
-        elif link.peer == "lost":
+        elif link.peer.name == "lost":
             await link.close()
             await link.receive()
         else:
@@ -396,7 +408,7 @@ async def listening_where_somebody_listens_is_an_os_error(world: World) -> None:
 @check
 async def a_far_side_that_does_not_receive_stalls_no_other_link(world: World) -> None:
     async def handle(link: Link) -> None:
-        if link.peer == "slow":
+        if link.peer.name == "slow":
             await trio.sleep_forever()
         await echo(link)
 

@@ -11,15 +11,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import trio
 
 from autonomy._links.addresses import parse_address, write_address
 from autonomy._links.limits import LinkLimits
-from autonomy.abc import Link, LinkLost
+from autonomy._sansio.spiffe import PeerIdentity
+from autonomy.abc import Link, LinkLost, LinkRefused
 
-_CERTIFICATE: Final = "certificate of "
 _ROOM: Final = 2**20
 """Bytes under way, as a real network and its buffers hold some."""
 _ARRIVED: Final = 16
@@ -75,20 +76,21 @@ class MemoryNetwork:
                 del self._servers[address]
             nursery.cancel_scope.cancel()
 
-    def connect(self, caller: str, address: str, node: str) -> MemoryLink:
+    def connect(self, caller: str, address: str, node: str | None) -> MemoryLink:
         """Return the caller's end of a new link.
 
         Raises:
-            LinkLost: Nobody listens there, or somebody else.
+            LinkRefused: Nobody listens there.
+            LinkLost: Somebody else listens there.
         """
         address = write_address(*parse_address(address))
         server = self._servers.get(address)
         if server is None:
-            raise LinkLost(f"no link to {address}: nobody listens there")
-        if server.node != node:
+            raise LinkRefused(f"no link to {address}: nobody listens there")
+        if node not in (None, server.node):
             raise LinkLost(f"no link to {address}: it is node {server.node!r}, not {node!r}")
         there, back = _Lane(self._limits.message), _Lane(self._limits.message)
-        near = MemoryLink(node, there, back, self._limits)
+        near = MemoryLink(server.node, there, back, self._limits)
         far = MemoryLink(caller, back, there, self._limits)
         server.nursery.start_soon(_handled, server.handle, far)
         return near
@@ -102,8 +104,8 @@ class MemoryTransport:
         self._node = node
 
     @asynccontextmanager
-    async def dial(self, address: str, node: str) -> AsyncGenerator[Link]:
-        """Open a link to the node `node` at ``wss://host:port``; see `abc.Transport`."""
+    async def dial(self, address: str, node: str | None) -> AsyncGenerator[Link]:
+        """Open a link to a node at ``wss://host:port``; see `abc.Transport`."""
         parse_address(address)
         await trio.lowlevel.checkpoint()
         link = self._network.connect(self._node, address, node)
@@ -130,30 +132,25 @@ async def _handled(handle: Handler, link: MemoryLink) -> None:
         await link.close()
 
 
-def node_of(certificate: bytes) -> str:
-    """Return the node that a certificate of a `MemoryLink` is for."""
-    return certificate.decode().removeprefix(_CERTIFICATE)
+def identity_of(node: str) -> PeerIdentity:
+    """Return what stands for the identity of a node, which nobody has proven here."""
+    return PeerIdentity(node, "memory", 1, datetime.max.replace(tzinfo=UTC), f"certificate of {node}".encode())
 
 
 class MemoryLink:
     """One end of a link in memory; see `abc.Link`."""
 
     def __init__(self, peer: str, outgoing: _Lane, incoming: _Lane, limits: LinkLimits) -> None:
-        self._peer = peer
+        self._peer = identity_of(peer)
         self._outgoing = outgoing
         self._incoming = incoming
         self._limits = limits
         self._is_closed = False
 
     @property
-    def peer(self) -> str:
-        """Full name of the far node."""
+    def peer(self) -> PeerIdentity:
+        """Who is at the far end."""
         return self._peer
-
-    @property
-    def certificate(self) -> bytes:
-        """What stands for the far node's certificate."""
-        return (_CERTIFICATE + self._peer).encode()
 
     async def send(self, message: bytes) -> None:
         """Send one message; see `abc.Link`."""

@@ -15,11 +15,12 @@ import trio
 from autonomy._links.addresses import parse_address
 from autonomy._links.limits import LinkLimits
 from autonomy._links.websocket import SUBPROTOCOL, Streams, WebSocketTransport
+from autonomy.identity import client_context
 
-from .certificates import Credentials
+from .certificates import credentials, security
 from .wires import Wires
 from .world import echo
-from .worlds import GENEROUS, tls
+from .worlds import GENEROUS
 
 Stream = trio.abc.Stream
 
@@ -71,11 +72,9 @@ class Siege:
         """Open a bare stream."""
         return await self.connect(*parse_address(self.address))
 
-    async def secure(
-        self, credentials: Credentials | None = None, context: ssl.SSLContext | None = None
-    ) -> trio.SSLStream[Stream]:
+    async def secure(self, context: ssl.SSLContext | None = None) -> trio.SSLStream[Stream]:
         """Open a stream and do a TLS handshake, as the good peer ``a`` unless told otherwise."""
-        context = context or (credentials.context(server=False) if credentials else tls("a").client())
+        context = context or client_context(credentials("a"))
         stream = trio.SSLStream(await self.stream(), context, https_compatible=True)
         await stream.do_handshake()
         return stream
@@ -92,13 +91,18 @@ class Siege:
 
     async def still_serves(self) -> None:
         """See that a good peer gets what it wants."""
-        async with WebSocketTransport(tls("good"), GENEROUS, self.connect).dial(self.address, "b") as link:
+        async with WebSocketTransport(security("good"), GENEROUS, self.connect).dial(self.address, "b") as link:
             await link.send(b"still there?")
             assert await link.receive() == b"still there?"
 
     def reasons(self) -> list[str]:
         """Return the lines of the security log."""
-        return [r.getMessage() for r in self.caplog.records if r.name == "autonomy.security"]
+        return security_lines(self.caplog)
+
+
+def security_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the lines of the security log."""
+    return [r.getMessage() for r in caplog.records if r.name == "autonomy.security"]
 
 
 async def hung_up(stream: Stream) -> bytes:
@@ -118,9 +122,9 @@ async def besieged(
     caplog.set_level(logging.WARNING, "autonomy")
     before = trio.lowlevel.current_statistics().tasks_living
     if wires is not None:
-        transport, address = WebSocketTransport(tls("b"), limits, wires.connect, wires.listen), "wss://wired:1"
+        transport, address = WebSocketTransport(security("b"), limits, wires.connect, wires.listen), "wss://wired:1"
     else:
-        transport, address = WebSocketTransport(tls("b"), limits), "wss://127.0.0.1:0"
+        transport, address = WebSocketTransport(security("b"), limits), "wss://127.0.0.1:0"
     async with trio.open_nursery() as nursery:
         address = await nursery.start(functools.partial(transport.serve, address, echo))
         serving = trio.lowlevel.current_statistics().tasks_living

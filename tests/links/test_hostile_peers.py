@@ -12,10 +12,11 @@ from wsproto.utilities import generate_accept_token
 
 from autonomy._links.websocket import WebSocketTransport
 from autonomy.abc import LinkLost
+from autonomy.identity import server_context
 
+from .certificates import credentials, security
 from .siege import Stream, besieged, frame, hung_up
 from .wires import Wires
-from .worlds import tls
 
 BINARY, TEXT, CONTINUED, CLOSE, PING, PONG = 0x82, 0x81, 0x80, 0x88, 0x89, 0x8A
 MOST = 4 * 2**20
@@ -160,7 +161,7 @@ async def test_a_dialler_is_not_held_by_what_answers(name: str, autojump_clock: 
         nursery.start_soon(play_server, listener, answer)
         begun = trio.current_time()
         with pytest.raises(LinkLost, match=reason):
-            async with WebSocketTransport(tls("a"), None, wires.connect).dial("wss://wired:1", "b"):
+            async with WebSocketTransport(security("a"), None, wires.connect).dial("wss://wired:1", "b"):
                 raise AssertionError
         assert trio.current_time() - begun <= 5.0
         await trio.sleep(0.1)
@@ -186,7 +187,7 @@ async def test_a_server_that_breaks_a_rule_is_cut_off(
     async with trio.open_nursery() as nursery:
         (listener,) = await wires.listen("wired", 1)
         nursery.start_soon(play_server, listener, ANSWER + b"\r\n" + frame(BINARY, b"good", masked=False), data)
-        async with WebSocketTransport(tls("a"), None, wires.connect).dial("wss://wired:1", "b") as link:
+        async with WebSocketTransport(security("a"), None, wires.connect).dial("wss://wired:1", "b") as link:
             assert await link.receive() == b"good"
             with trio.fail_after(0.2), pytest.raises(LinkLost, match=reason):
                 await link.receive()
@@ -197,7 +198,8 @@ async def test_a_server_that_breaks_a_rule_is_cut_off(
 
 
 async def play_server(listener: trio.abc.Listener[trio.abc.Stream], answer: bytes, later: bytes = b"") -> None:
-    stream = trio.SSLStream(await listener.accept(), tls("b").server(), server_side=True, https_compatible=True)
+    context = server_context(credentials("b"))
+    stream = trio.SSLStream(await listener.accept(), context, server_side=True, https_compatible=True)
     asked = await stream.receive_some()
     key = re.search(rb"Sec-WebSocket-Key: (.*)\r\n", bytes(asked))
     assert key is not None

@@ -13,9 +13,10 @@ from autonomy._links.addresses import parse_address, write_address
 from autonomy._links.limits import LinkLimits
 from autonomy._links.websocket import WebSocketTransport
 from autonomy.abc import Link, LinkLost
+from autonomy.identity import server_context
 
+from .certificates import credentials, security
 from .siege import Siege, Stream, besieged, frame, hung_up, request
-from .worlds import tls
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -79,7 +80,7 @@ async def test_a_reset_by_the_server_at_any_stage_is_a_lost_link() -> None:
     async def reset_next(stage: str) -> None:
         stream: Stream = await listener.accept()
         if stage != "connected":
-            secure = trio.SSLStream(stream, tls("b").server(), server_side=True)
+            secure = trio.SSLStream(stream, server_context(credentials("b")), server_side=True)
             await secure.do_handshake()
             if stage == "half an answer":
                 await secure.receive_some()
@@ -90,7 +91,7 @@ async def test_a_reset_by_the_server_at_any_stage_is_a_lost_link() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reset_next, stage)
             with trio.fail_after(1), pytest.raises(LinkLost):
-                async with WebSocketTransport(tls("a")).dial(address, "b"):
+                async with WebSocketTransport(security("a")).dial(address, "b"):
                     raise AssertionError
     assert descriptors() == before
     await listener.aclose()
@@ -106,13 +107,13 @@ async def test_a_flood_from_one_address_leaves_room_for_another(caplog: pytest.L
         flood = [await from_elsewhere(*parse_address(siege.address)) for _ in range(50)]
         await siege.still_serves()
         with pytest.raises(LinkLost):
-            async with WebSocketTransport(tls("a"), None, from_elsewhere).dial(siege.address, "b"):
+            async with WebSocketTransport(security("a"), None, from_elsewhere).dial(siege.address, "b"):
                 raise AssertionError
         with trio.fail_after(2):
             for stream in flood:
                 await hung_up(stream)
                 await stream.aclose()
-        async with WebSocketTransport(tls("a"), None, from_elsewhere).dial(siege.address, "b"):
+        async with WebSocketTransport(security("a"), None, from_elsewhere).dial(siege.address, "b"):
             pass
     assert "address=127.0.0.2" in caplog.text
     assert "address=127.0.0.1" not in caplog.text
@@ -135,13 +136,13 @@ async def test_ipv6_is_written_and_dialled_in_brackets() -> None:
         await link.send(b"six")
 
     async with trio.open_nursery() as nursery:
-        transport = WebSocketTransport(tls("b"))
+        transport = WebSocketTransport(security("b"))
         try:
             address = await nursery.start(transport.serve, "wss://[::1]:0", handle)
         except OSError:
             pytest.skip("no IPv6 here")
         assert address.startswith("wss://[::1]:")
-        async with WebSocketTransport(tls("a")).dial(address, "b") as link:
+        async with WebSocketTransport(security("a")).dial(address, "b") as link:
             assert await link.receive() == b"six"
         nursery.cancel_scope.cancel()
 
@@ -151,5 +152,5 @@ async def test_ipv6_is_written_and_dialled_in_brackets() -> None:
 )
 async def test_a_host_that_cannot_be_found_is_a_lost_link(host: str) -> None:
     with trio.fail_after(6), pytest.raises(LinkLost, match=r"no link to|did not answer"):
-        async with WebSocketTransport(tls("a")).dial(f"wss://{host}:1", "b"):
+        async with WebSocketTransport(security("a")).dial(f"wss://{host}:1", "b"):
             raise AssertionError

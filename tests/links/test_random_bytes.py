@@ -16,10 +16,12 @@ import trio.testing
 from autonomy._links.limits import LinkLimits
 from autonomy._links.websocket import SUBPROTOCOL, WebSocketLink
 from autonomy.abc import LinkLost
+from autonomy.identity import client_context
 
+from .certificates import credentials
+from .memory import identity_of
 from .siege import Stream, besieged, frame, hung_up, request
 from .wires import Wires
-from .worlds import tls
 
 LIMITS = LinkLimits(handshakes_each=1000, refusals_logged=10**6, message=2**16)
 PIECES = [b"\r\n", b"\n\n", b"\x00", b"\xff", b": ", b",", b"HTTP/1.1", SUBPROTOCOL.encode(), b"\x89\x80", b"\x7f"]
@@ -49,7 +51,7 @@ async def client_hello() -> bytes:
     """Return the first thing that a good client says."""
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.SSLStream(near, tls("a").client()).do_handshake)
+        nursery.start_soon(trio.SSLStream(near, client_context(credentials("a"))).do_handshake)
         hello = await far.receive_some()
         nursery.cancel_scope.cancel()
     return bytes(hello)
@@ -104,7 +106,7 @@ async def test_bytes_in_place_of_http_and_of_frames(
     async def strike(*parts: bytes) -> None:
         near, far = trio.testing.memory_stream_pair()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(take, WebSocketLink(far, "a", b"", LIMITS, nursery), far, seen)
+            nursery.start_soon(take, WebSocketLink(far, identity_of("a"), LIMITS, nursery), far, seen)
             for part in parts:
                 try:
                     await near.send_all(part)

@@ -10,14 +10,14 @@ import trio
 import trio.testing
 
 from autonomy._links.limits import LinkLimits
-from autonomy._links.websocket import Tls, WebSocketTransport
+from autonomy._links.websocket import WebSocketTransport
 from autonomy.abc import LinkLost
+from autonomy.errors import IdentityError
 
-from . import certificates
-from .certificates import PREFIX
-from .siege import Siege, Stream, besieged, frame, hung_up, request
+from ..identity.forge import HOUR
+from .certificates import foreign_forger, forger, impostor, leaf, security
+from .siege import Siege, Stream, besieged, frame, hung_up, request, security_lines
 from .wires import Wires
-from .worlds import authority, tls
 
 Attack = Callable[[Siege], Awaitable[Stream]]
 ATTACKS: dict[str, tuple[Attack, str]] = {}
@@ -35,43 +35,44 @@ def attack(reason: str) -> Callable[[Attack], Attack]:
 # ---- certificates: each of these clients has done its TLS handshake, in its own eyes
 
 
-@attack("peer did not return a certificate")
+@attack("identity refused (missing)")
 async def no_certificate(siege: Siege) -> Stream:
-    return await siege.secure(context=certificates.stranger(authority().certificate))
+    return await siege.secure(forger().context(None))
 
 
-@attack("its certificate was refused: certificate signature failure")
+@attack("identity refused (untrusted)")
 async def a_foreign_authority(siege: Siege) -> Stream:
-    foreign = certificates.Authority().issue("a")
-    return await siege.secure(certificates.Credentials(foreign.certificate, foreign.key, authority().certificate))
+    foreign = foreign_forger()
+    return await siege.secure(foreign.context(foreign.leaf()))
 
 
-@attack("its certificate was refused: certificate has expired")
+@attack("identity refused (expired, certificate ")
 async def an_expired_certificate(siege: Siege) -> Stream:
-    return await siege.secure(authority().issue("a", hours=-0.5))
+    return await siege.secure(forger().context(forger().leaf(begins=-2 * HOUR, ends=-HOUR)))
 
 
-@attack("its certificate was refused: it names")
+@attack("identity refused (identity, certificate ")
 async def two_names(siege: Siege) -> Stream:
-    return await siege.secure(authority().issue("a", uris=[PREFIX + "a", PREFIX + "root"]))
+    return await siege.secure(forger().context(leaf("a", "root")))
 
 
-@attack("its certificate was refused: it names")
+@attack("identity refused (zone)")
 async def the_name_of_another_zone(siege: Siege) -> Stream:
-    return await siege.secure(authority().issue("a", uris=["spiffe://other.test/node/a"]))
+    return await siege.secure(forger().context(leaf("a", zone="other.test")))
 
 
-@attack("wrong version number|unsupported protocol|no shared cipher")
+@attack("identity refused (malformed)")
 async def tls_12(siege: Siege) -> Stream:
     stream = await siege.stream()
-    context = certificates.stranger(authority().certificate, version=ssl.TLSVersion.TLSv1_2)
+    context = forger().context(leaf("a"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
     secure = trio.SSLStream(stream, context, https_compatible=True)
     with pytest.raises(trio.BrokenResourceError):
         await secure.do_handshake()
     return stream
 
 
-@attack("http request")
+@attack("HTTP_REQUEST")
 async def http_without_tls(siege: Siege) -> Stream:
     stream = await siege.stream()
     await stream.send_all(request())
@@ -215,23 +216,6 @@ async def test_a_stranger_is_refused_in_time_and_the_log_says_why(
     assert wires.open_streams == 0
 
 
-async def test_a_context_that_asks_for_no_certificate_lets_nobody_in(autojump_clock: trio.testing.MockClock) -> None:
-    careless = authority().issue("b").context(server=True)
-    careless.verify_mode = ssl.CERT_NONE
-    wires, honest = Wires(), tls("b")
-    serving = WebSocketTransport(Tls(honest.client, lambda: careless, honest.verify), None, wires.connect, wires.listen)
-
-    async def handle(link: object) -> None:
-        raise AssertionError("it has a link")
-
-    async with trio.open_nursery() as nursery:
-        address = await nursery.start(serving.serve, "wss://wired:1", handle)
-        with pytest.raises(LinkLost):
-            async with WebSocketTransport(tls("a"), None, wires.connect).dial(address, "b"):
-                raise AssertionError
-        nursery.cancel_scope.cancel()
-
-
 # ---- many of them
 
 
@@ -263,6 +247,22 @@ async def test_unfinished_handshakes_are_bounded_and_make_room_again(
     assert wires.open_streams == 0
 
 
+async def test_a_flood_of_refused_certificates_is_no_flood_of_lines(
+    caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+) -> None:
+    bad = forger().context(leaf("a", "root"))
+    async with besieged(caplog, wires=Wires()) as siege:
+        for _ in range(30):
+            await trio.aclose_forcefully(await siege.secure(bad))
+        await trio.sleep(1)
+        await trio.aclose_forcefully(await siege.secure(bad))
+        await trio.sleep(0.1)
+
+        assert len(siege.reasons()) == 11
+        assert all("identity refused (identity, certificate " in reason for reason in siege.reasons())
+        assert siege.reasons()[-1].endswith("unlogged_before=20")
+
+
 async def test_links_are_bounded(caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock) -> None:
     wires = Wires()
     async with besieged(caplog, limits=LinkLimits(links=3), wires=wires) as siege:
@@ -278,38 +278,36 @@ async def test_links_are_bounded(caplog: pytest.LogCaptureFixture, autojump_cloc
 # ---- what a refused client sees
 
 
-@pytest.mark.parametrize("name", ["foreign", "expired"])
+@pytest.mark.parametrize("name", ["foreign", "expired", "none"])
 async def test_a_dialler_whose_certificate_is_refused_learns_it_at_once(
     name: str, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:
-    foreign = certificates.Authority().issue("a")
+    foreign = foreign_forger()
     refused = {
-        "foreign": certificates.Credentials(foreign.certificate, foreign.key, authority().certificate),
-        "expired": authority().issue("a", hours=-0.5),
+        "foreign": impostor(foreign.leaf(), foreign),
+        "expired": impostor(forger().leaf(begins=-2 * HOUR, ends=-HOUR)),
+        "none": impostor(None),
     }
     wires = Wires()
     async with besieged(caplog, wires=wires) as siege:
         with trio.fail_after(0.5), pytest.raises(LinkLost, match="hung up in the handshake"):
-            async with WebSocketTransport(refused[name].tls(), None, wires.connect).dial(siege.address, "b"):
+            async with WebSocketTransport(refused[name], None, wires.connect).dial(siege.address, "b"):
                 raise AssertionError
 
 
-@pytest.mark.parametrize("name", ["foreign", "expired", "unnamed", "another"])
+@pytest.mark.parametrize("name", ["foreign", "expired", "of two names", "another"])
 async def test_a_server_that_is_not_the_node_dialled_is_refused(
     name: str, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
 ) -> None:
-    foreign = certificates.Authority().issue("b")
+    foreign = foreign_forger()
     server, reason = {
-        "foreign": (
-            certificates.Credentials(foreign.certificate, foreign.key, authority().certificate),
-            "signature failure",
-        ),
-        "expired": (authority().issue("b", hours=-0.5), "expired"),
-        "unnamed": (authority().issue("b", uris=[]), "it names"),
-        "another": (authority().issue("evil"), "node 'evil', not 'b'"),
+        "foreign": (impostor(foreign.leaf(), foreign), "untrusted"),
+        "expired": (impostor(forger().leaf(begins=-2 * HOUR, ends=-HOUR)), "expired"),
+        "of two names": (impostor(leaf("b", "root")), "identity"),
+        "another": (security("evil"), "name"),
     }[name]
     wires = Wires()
-    serving = WebSocketTransport(server.tls(), None, wires.connect, wires.listen)
+    serving = WebSocketTransport(server, None, wires.connect, wires.listen)
     caplog.set_level("WARNING", "autonomy")
 
     async def handle(link: object) -> None:
@@ -317,10 +315,14 @@ async def test_a_server_that_is_not_the_node_dialled_is_refused(
 
     async with trio.open_nursery() as nursery:
         address = await nursery.start(serving.serve, "wss://wired:1", handle)
-        with pytest.raises(LinkLost, match=reason):
-            async with WebSocketTransport(tls("a"), None, wires.connect).dial(address, "b"):
+        with pytest.raises(LinkLost, match=rf"identity refused \({reason}") as caught:
+            async with WebSocketTransport(security("a"), None, wires.connect).dial(address, "b"):
                 raise AssertionError
         nursery.cancel_scope.cancel()
     assert wires.open_streams == 0
-    if name == "another":
-        assert "node refused" in caplog.text
+    assert isinstance(caught.value.__cause__, IdentityError)
+    assert caught.value.__cause__.reason == reason
+    dialler = [line for line in security_lines(caplog) if "address=wss://wired:1" in line]
+    assert len(dialler) == 1
+    assert dialler[0].startswith("node refused reason=")
+    assert not any("identity refused zone=" in line for line in security_lines(caplog))

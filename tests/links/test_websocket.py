@@ -8,16 +8,20 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
+from autonomy._links.limits import LinkLimits
 from autonomy._links.reading import Reading
 from autonomy._links.websocket import WebSocketTransport
-from autonomy.abc import Link, LinkLost
+from autonomy.abc import Link, LinkLost, LinkRefused
+from autonomy.identity import client_context
 
+from .certificates import credentials, security
 from .siege import Stream, frame, hung_up, request
 from .wires import Wires
 from .world import echo, linked, serving
-from .worlds import tls, wired_world
+from .worlds import wired_world
 
 CLOSE, PING, TEXT = 0x88, 0x89, 0x81
 
@@ -33,14 +37,59 @@ async def why_lost(link: Link) -> str:
 async def held_by_hand(handle: Callable[[Link], Awaitable[None]]) -> AsyncGenerator[Stream]:
     """Serve, and return the far end of a link as a stream of websocket frames."""
     wires = Wires()
-    serving_one = WebSocketTransport(tls("b"), None, wires.connect, wires.listen)
+    serving_one = WebSocketTransport(security("b"), None, wires.connect, wires.listen)
     async with trio.open_nursery() as nursery:
         await nursery.start(functools.partial(serving_one.serve, "wss://wired:1", handle))
-        stream = trio.SSLStream(await wires.connect("wired", 1), tls("a").client(), https_compatible=True)
+        context = client_context(credentials("a"))
+        stream = trio.SSLStream(await wires.connect("wired", 1), context, https_compatible=True)
         await stream.send_all(request())
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
         yield stream
         nursery.cancel_scope.cancel()
+
+
+# ---- dialling
+
+
+@pytest.mark.parametrize("seconds", [2, 20])
+async def test_one_deadline_holds_for_all_of_a_handshake(
+    seconds: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    wires = Wires()
+    await wires.listen("wired", 1)  # and then is silent
+    dialling = WebSocketTransport(security("a"), LinkLimits(handshake=seconds), wires.connect)
+
+    with pytest.raises(LinkLost, match=f"did not answer within {seconds} s"):
+        async with dialling.dial("wss://wired:1", "b"):
+            raise AssertionError
+
+    assert trio.current_time() == seconds
+
+
+REFUSED = ConnectionRefusedError("refused")
+
+
+@pytest.mark.parametrize(
+    ("tried", "expected"),
+    [
+        ([REFUSED], LinkRefused),
+        ([REFUSED, REFUSED], LinkRefused),
+        ([REFUSED, TimeoutError("no word")], LinkLost),
+        ([OSError("no route")], LinkLost),
+    ],
+    ids=["its one address", "both of its addresses", "one of two addresses", "none"],
+)
+async def test_nobody_listens_if_each_address_of_the_host_says_so(
+    tried: list[OSError], expected: type[LinkLost], autojump_clock: trio.testing.MockClock
+) -> None:
+    async def connect(host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise OSError("all attempts failed") from ExceptionGroup("", tried)  # as trio.open_tcp_stream does
+
+    with pytest.raises(LinkLost) as caught:
+        async with WebSocketTransport(security("a"), None, connect).dial("wss://here:1", "b"):
+            raise AssertionError
+    assert type(caught.value) is expected
 
 
 # ---- closing

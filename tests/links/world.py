@@ -20,7 +20,6 @@ class World:
         transport: Makes the transport of the node with this full name.
         address: Returns an address to listen at, another each time; its port may be 0.
         nowhere: An address at which nobody listens.
-        node_of: Returns the node that a certificate is for.
         message: The most bytes of a message.
         patience: Seconds, longer than anything takes that does not wait for good.
         close: The most seconds that a close may take.
@@ -31,7 +30,6 @@ class World:
     transport: Callable[[str], Transport]
     address: Callable[[], str]
     nowhere: str
-    node_of: Callable[[bytes], str]
     message: int = 4 * 2**20
     patience: float = 1.0
     close: float = 1.0

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import socket
 
 from autonomy._links.limits import LinkLimits
-from autonomy._links.websocket import Tls, WebSocketTransport
+from autonomy._links.websocket import WebSocketTransport
 
-from . import certificates, memory
+from .certificates import security
+from .memory import MemoryNetwork
 from .wires import Wires
 from .world import World
 
 GENEROUS = LinkLimits(handshakes_each=64, send=5.0)
 
 
-@functools.cache
-def authority() -> certificates.Authority:
-    """Return the authority that all nodes in tests trust."""
-    return certificates.Authority()
-
-
-@functools.cache
-def tls(node: str) -> Tls:
-    """Return what a node of the tests shows and trusts."""
-    return authority().issue(node).tls()
-
-
 def memory_world() -> World:
     """Return a world in memory; for virtual time."""
-    network = memory.MemoryNetwork(GENEROUS)
-    return World(network.transport, lambda: "wss://here:0", "wss://nowhere:1", memory.node_of)
+    network = MemoryNetwork(GENEROUS)
+    return World(network.transport, lambda: "wss://here:0", "wss://nowhere:1")
 
 
 def wired_world(wires: Wires | None = None, limits: LinkLimits = GENEROUS) -> World:
@@ -40,9 +28,9 @@ def wired_world(wires: Wires | None = None, limits: LinkLimits = GENEROUS) -> Wo
     ports = itertools.count(1)
 
     def transport(node: str) -> WebSocketTransport:
-        return WebSocketTransport(tls(node), limits, wires.connect, wires.listen)
+        return WebSocketTransport(security(node), limits, wires.connect, wires.listen)
 
-    return World(transport, lambda: f"wss://wired:{next(ports)}", "wss://wired:9999", certificates.node_of)
+    return World(transport, lambda: f"wss://wired:{next(ports)}", "wss://wired:9999")
 
 
 def tcp_world() -> World:
@@ -50,7 +38,7 @@ def tcp_world() -> World:
     limits = LinkLimits(handshakes_each=64, close=0.5, send=0.8)
 
     def transport(node: str) -> WebSocketTransport:
-        return WebSocketTransport(tls(node), limits)
+        return WebSocketTransport(security(node), limits)
 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -59,7 +47,6 @@ def tcp_world() -> World:
         transport,
         lambda: "wss://127.0.0.1:0",
         nowhere,
-        certificates.node_of,
         patience=0.4,
         close=limits.close,
         send=limits.send,

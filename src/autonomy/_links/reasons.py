@@ -7,14 +7,17 @@ import ssl
 import trio
 from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected
 
+from ..errors import IdentityError
+
 
 def why(error: BaseException) -> str:
     """Return the reason behind an error, in one line."""
     while isinstance(error, trio.BrokenResourceError) and error.__cause__ is not None:
         error = error.__cause__
     match error:
-        case ssl.SSLCertVerificationError():
-            return f"its certificate was refused: {error.verify_message}"
+        case IdentityError(fingerprint=str(fingerprint)):
+            which = f", certificate {fingerprint}" if fingerprint else ""
+            return f"identity refused ({error.reason}{which}): {error}"
         case ssl.SSLEOFError():
             return "it hung up in the handshake"
         case ssl.SSLError(reason=str(reason)):
@@ -26,6 +29,14 @@ def why(error: BaseException) -> str:
         case trio.TooSlowError():
             return "the handshake took too long"
     return str(error) or type(error).__name__
+
+
+def is_refused(error: BaseException) -> bool:
+    """Return whether an error of connecting is the host's word that nobody listens, at each of its addresses."""
+    # Trio tries all addresses, also if there is but one, and raises an OSError because of a group of theirs.
+    tried = error.__cause__ if isinstance(error, OSError) else None
+    errors = tried.exceptions if isinstance(tried, ExceptionGroup) else [error]
+    return all(isinstance(each, ConnectionRefusedError) for each in errors)
 
 
 def why_closed(reason: CloseReason | None) -> str:

@@ -1,9 +1,8 @@
-"""Links as websockets over mutual TLS.
+"""Links as websockets over streams whose other end is known.
 
-How to get a stream of bytes comes in from outside: TCP here, streams in memory in tests, so that both run the same TLS
-and the same websocket. TLS is wrapped around it here and not by the websocket library, because who is at the other end
-must be known before anything is parsed that he says. Every wait for the far side that is not a wait for its next
-message has a deadline.
+How to get a stream of bytes comes in from outside: TCP here, streams in memory in tests. So does what makes it secure,
+`Security`: mutual TLS, which is not the websocket library's to do, because who is at the other end must be known before
+anything is parsed that he says. Every wait for the far side that is not a wait for its next message has a deadline.
 
 trio-websocket is kept behind this file. What it lacks is beside: `reading` holds its task, `frame_rules` says what it
 may be fed, `door` counts who comes in.
@@ -11,10 +10,8 @@ may be fed, `door` counts who comes in.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final, cast
 
 import trio
@@ -22,13 +19,16 @@ import trio_websocket
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from .. import logs
-from ..abc import Link, LinkLost
+from .._sansio.spiffe import PeerIdentity
+from ..abc import Link, LinkLost, LinkRefused
+from ..errors import IdentityError
 from .addresses import parse_address, write_address
 from .door import Door
 from .frame_rules import FrameRules
 from .limits import LinkLimits
 from .reading import CheckedStream, Reading
-from .reasons import why, why_closed
+from .reasons import is_refused, why, why_closed
+from .security import Security
 
 _log = logs.get_logger("links")
 _security = logs.get_logger("security")
@@ -44,26 +44,11 @@ Streams = Callable[[str, int], Awaitable[trio.abc.Stream]]
 Listeners = Callable[[str, int], Awaitable[Sequence[trio.abc.Listener[trio.abc.Stream]]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How TLS is made, afresh for each connection, so that new certificates are used at once.
-
-    Attributes:
-        client: Makes a context for dialling.
-        server: Makes one for accepting.
-        verify: Returns the full name of the node that a certificate (DER) is for, or raises IdentityError.
-    """
-
-    client: Callable[[], ssl.SSLContext]
-    server: Callable[[], ssl.SSLContext]
-    verify: Callable[[bytes], str]
-
-
 class WebSocketTransport:
     """Links as websockets over mutual TLS; the `abc.Transport` of real zones.
 
     Args:
-        tls: Who this node is, and whom it trusts.
+        security: Who this node is, and whom it trusts.
         limits: What others may cost.
         connect: Opens a stream to a host and port; raises OSError.
         listen: Opens listeners at a host and port; raises OSError.
@@ -71,20 +56,20 @@ class WebSocketTransport:
 
     def __init__(
         self,
-        tls: Tls,
+        security: Security,
         limits: LinkLimits | None = None,
         connect: Streams = trio.open_tcp_stream,
         listen: Listeners | None = None,
     ) -> None:
-        self._tls = tls
+        self._security = security
         self._limits = limits or LinkLimits()
         self._connect = connect
         self._listen = listen or _listen_tcp
         self._door = Door(self._limits)
 
     @asynccontextmanager
-    async def dial(self, address: str, node: str) -> AsyncGenerator[Link]:
-        """Open a link to the node `node` at ``wss://host:port``; see `abc.Transport`."""
+    async def dial(self, address: str, node: str | None) -> AsyncGenerator[Link]:
+        """Open a link to a node at ``wss://host:port``; see `abc.Transport`."""
         host, port = parse_address(address)
         async with _bare_nursery() as nursery:
             link = await self._dial(host, port, node, nursery)
@@ -93,26 +78,26 @@ class WebSocketTransport:
             finally:
                 await link.close()
 
-    async def _dial(self, host: str, port: int, node: str, nursery: trio.Nursery) -> WebSocketLink:
+    async def _dial(self, host: str, port: int, node: str | None, nursery: trio.Nursery) -> WebSocketLink:
         where = write_address(host, port)
         stream: trio.abc.Stream | None = None
         link: WebSocketLink | None = None
         try:
             with trio.fail_after(self._limits.handshake):
                 stream = await self._connect(host, port)
-                secure = await _encrypt(stream, self._tls.client(), server_side=False)
-                peer, certificate = self._identify(secure)
-                if peer != node:
-                    reason = "not the node that was dialled"
-                    _security.warning("node refused", reason=reason, address=where, found=peer, wanted=node)
-                    raise LinkLost(f"it is node {peer!r}, not {node!r}")
-                link = WebSocketLink(secure, peer, certificate, self._limits, nursery)
+                secure, peer = await self._security.dial(stream, node)
+                link = WebSocketLink(secure, peer, self._limits, nursery)
                 await link.open(server=False)
                 return link
         except trio.TooSlowError:
             raise LinkLost(f"{where} did not answer within {self._limits.handshake:g} s") from None
-        # UnicodeError: how a host name that cannot be one fails in the resolver.
-        except (LinkLost, OSError, UnicodeError, trio.BrokenResourceError) as error:
+        except IdentityError as error:
+            _security.warning("node refused", reason=why(error)[:200], address=where)
+            raise LinkLost(f"no link to {where}: {why(error)}") from error
+        # ValueError: a node that no certificate can name, or, in the resolver, a host that cannot be one.
+        except (LinkLost, OSError, ValueError, trio.BrokenResourceError) as error:
+            if is_refused(error):
+                raise LinkRefused(f"no link to {where}: nobody listens there") from error
             raise LinkLost(f"no link to {where}: {why(error)}") from error
         finally:
             if stream is not None and (link is None or not link.is_open):
@@ -151,7 +136,7 @@ class WebSocketTransport:
                 try:
                     await handle(link)
                 except LinkLost as error:
-                    _log.debug("link ended", peer=link.peer, reason=error)
+                    _log.debug("link ended", peer=link.peer.name, reason=error)
                 finally:
                     await link.close()
 
@@ -160,24 +145,14 @@ class WebSocketTransport:
         link: WebSocketLink | None = None
         try:
             with trio.fail_after(self._limits.handshake):
-                secure = await _encrypt(stream, self._tls.server(), server_side=True)
-                peer, certificate = self._identify(secure)
-                link = WebSocketLink(secure, peer, certificate, self._limits, nursery)
+                secure, peer = await self._security.accept(stream)
+                link = WebSocketLink(secure, peer, self._limits, nursery)
                 await link.open(server=True)
                 return link
         except Exception as error:  # noqa: BLE001  # whatever a stranger's bytes can do in three libraries
-            reason = f"{why(error)} (node {link.peer})" if link is not None else why(error)
+            reason = f"{why(error)} (node {link.peer.name})" if link is not None else why(error)
             self._door.refused(address, reason, trio.current_time())
             return None
-
-    def _identify(self, secure: trio.SSLStream[trio.abc.Stream]) -> tuple[str, bytes]:
-        certificate = secure.getpeercert(True)
-        if not certificate:
-            raise LinkLost("it showed no certificate")
-        try:
-            return self._tls.verify(certificate), certificate
-        except Exception as error:  # a certificate is a stranger's bytes, too: whatever they do, it is a refusal
-            raise LinkLost(f"its certificate was refused: {why(error)}") from error
 
 
 class WebSocketLink:
@@ -186,26 +161,18 @@ class WebSocketLink:
     Its nursery must be left only after `close`.
     """
 
-    def __init__(
-        self, stream: trio.abc.Stream, peer: str, certificate: bytes, limits: LinkLimits, nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, stream: trio.abc.Stream, peer: PeerIdentity, limits: LinkLimits, nursery: trio.Nursery) -> None:
         self._stream = stream
         self._peer = peer
-        self._certificate = certificate
         self._limits = limits
         self._reading = Reading(nursery, stream)
         self._socket: WebSocketConnection | None = None
         self._lost = ""
 
     @property
-    def peer(self) -> str:
-        """Full name of the far node."""
+    def peer(self) -> PeerIdentity:
+        """Who is at the far end."""
         return self._peer
-
-    @property
-    def certificate(self) -> bytes:
-        """The far node's certificate, in DER."""
-        return self._certificate
 
     @property
     def is_open(self) -> bool:
@@ -234,7 +201,7 @@ class WebSocketLink:
             # In TLS 1.3 a client whose certificate is refused learns it here, behind a handshake that succeeded.
             raise LinkLost("it hung up in the handshake" if error is None else why(error)) from error
         self._socket = socket
-        self._reading.peer = self._peer
+        self._reading.peer = self._peer.name
 
     async def _ask(self, stream: trio.abc.Stream) -> WebSocketConnection:
         socket = await trio_websocket.wrap_client_stream(
@@ -330,16 +297,6 @@ async def _bare_nursery() -> AsyncGenerator[trio.Nursery]:
             outcome = error
     if outcome is not None:
         raise outcome
-
-
-async def _encrypt(
-    stream: trio.abc.Stream, context: ssl.SSLContext, *, server_side: bool
-) -> trio.SSLStream[trio.abc.Stream]:
-    # https_compatible: TLS's own goodbye is left out, for the websocket has one, and a far side that is gone would
-    # be waited for twice.
-    secure = trio.SSLStream(stream, context, server_side=server_side, https_compatible=True)
-    await secure.do_handshake()
-    return secure
 
 
 async def _listen_tcp(host: str, port: int) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:

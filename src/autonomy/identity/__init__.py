@@ -1,8 +1,8 @@
 """Who is who: certificates for the nodes of a zone, and who believes them.
 
 A zone has one `ZoneAuthority`, which issues and revokes. Each node has `Credentials`, which it shows, and a
-`TrustStore`, which decides about all others. What is refused raises `autonomy.errors.IdentityError` and is a line of
-the logger ``security``. The security model, in the documentation, says what all this is for.
+`TrustStore`, which decides about all others. What is refused raises `autonomy.errors.IdentityError`. The security
+model, in the documentation, says what all this is for.
 
 Read on in `trust.py`.
 """

@@ -1,8 +1,9 @@
 """Who is believed to be who: the one place that turns a certificate into an identity, or refuses it.
 
 The rule of this file: it fails closed. What cannot be read, is not known or is too old is a refusal, never an identity,
-and each refusal is a line of the logger ``security``. A handshake that succeeded proves nothing yet: TLS checks no
-revocation and knows no zones. Next: `roots.py` for paths, `profile.py` for what a certificate must look like.
+and each refusal by `TrustStore.verify` is a line of the logger ``security``. A handshake that succeeded proves nothing
+yet: TLS checks no revocation and knows no zones. Next: `roots.py` for paths, `profile.py` for what a certificate must
+look like.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import NoReturn
 
 from cryptography import x509
 
@@ -102,17 +102,11 @@ class TrustStore:
                 raise anything else.
         """
         try:
-            identity = self._identify(certificate)
-            if expected is not None and identity.name != expected:
-                raise IdentityError(
-                    f"the certificate is that of {identity.name!r}, expected {expected!r:.140}", reason="name"
-                )
+            return self._judge(certificate, expected)
         except IdentityError as error:
-            self._refuse(certificate, error)
-        except Exception as error:  # noqa: BLE001  # hostile bytes, two parsers: whatever they raise is a refusal
-            problem = f"the certificate cannot be read: {type(error).__name__}: {error!s:.200}"
-            self._refuse(certificate, IdentityError(problem, reason="malformed"))
-        return identity
+            refused = error.fingerprint
+            _log.warning("identity refused", zone=self.zone, reason=error.reason, problem=error, certificate=refused)
+            raise
 
     def no_longer_trusted(self, peers: Iterable[PeerIdentity]) -> list[tuple[PeerIdentity, IdentityError]]:
         """Return those who would be refused if they came now, each with the reason. Their links must be cut.
@@ -151,7 +145,24 @@ class TrustStore:
         """Call `callback` after each change of CAs or CRLs; return what ends that."""
         return self._watchers.add(callback)
 
-    # ---- within this room: `Credentials` exchanges a certificate together with what it is verified by
+    # ---- within this room: `Credentials` exchanges a certificate together with what it is verified by, and a handshake
+    # leaves the log to who asked for it
+
+    def _judge(self, certificate: bytes | None, expected: str | None) -> PeerIdentity:
+        """Do what `verify` does, and log nothing."""
+        try:
+            identity = self._identify(certificate)
+            if expected is not None and identity.name != expected:
+                raise IdentityError(
+                    f"the certificate is that of {identity.name!r}, expected {expected!r:.140}", reason="name"
+                )
+        except IdentityError as error:
+            error.fingerprint = _fingerprint(certificate)
+            raise
+        except Exception as error:  # hostile bytes, two parsers: whatever they raise is a refusal
+            problem = f"the certificate cannot be read: {type(error).__name__}: {error!s:.200}"
+            raise IdentityError(problem, reason="malformed", fingerprint=_fingerprint(certificate)) from error
+        return identity
 
     def _next_roots(
         self, *, ca: Iterable[x509.Certificate] | None, crl: Iterable[x509.CertificateRevocationList] | None
@@ -198,11 +209,6 @@ class TrustStore:
         name = self._check(certificate, self._roots)
         return PeerIdentity(name, self.zone, certificate.serial_number, certificate.not_valid_after_utc, der)
 
-    def _refuse(self, der: bytes | None, error: IdentityError) -> NoReturn:
-        fingerprint = hashlib.sha256(der or b"").hexdigest()[:16]
-        _log.warning("identity refused", zone=self.zone, reason=error.reason, problem=error, certificate=fingerprint)
-        raise error
-
     def _remind(self, late: timedelta) -> None:
         now = self.clock()
         if self._reminded is None or now - self._reminded >= _REMINDER:
@@ -210,6 +216,10 @@ class TrustStore:
             _log.error(
                 "CRL is too old; believed for the grace period only", zone=self.zone, late=late, grace=self._grace
             )
+
+
+def _fingerprint(certificate: bytes | None) -> str:
+    return "" if certificate is None else hashlib.sha256(certificate).hexdigest()[:16]
 
 
 def _parsed(der: bytes) -> x509.Certificate:
