@@ -101,8 +101,8 @@ def handles_two_at_a_time(patch: pytest.MonkeyPatch) -> None:
 def forgets_what_was_queued(patch: pytest.MonkeyPatch) -> None:
     plain = Queue.close
 
-    def broken(self: Queue) -> list[Envelope]:
-        plain(self)
+    def broken(self: Queue, reason: str) -> list[Envelope]:
+        plain(self, reason)
         return []
 
     patch.setattr(Queue, "close", broken)

@@ -84,5 +84,5 @@ class Closing:
         self._runtime.timers.cancel_all()
         self._runtime.replies.fail_all(failure)
         for inbox in list(self._registry.inboxes.values()):
-            left = inbox.close()
+            left = inbox.close(f"node {here!r} {reason}")
             self._runtime.dead_letters.report_messages(left, f"node {here!r} {reason}")

@@ -382,6 +382,10 @@ class Process:
         slice_ends, shadow = 0.0, self._shadow
         while self._wish is None:
             if not queue.queued:
+                if queue.reserved is not None:
+                    queue.reserved.serve()
+                    if queue.queued:
+                        continue
                 if getrefcount(self._current) == _ALONE:
                     self._current.envelope = _NOTHING
                 envelope, slot = _NOTHING, None  # an idle worker holds no message, no answer, no caller
@@ -396,7 +400,7 @@ class Process:
                     watchdog.busy += 1
                 if watchdog.asleep:
                     watchdog.wake(_HOT_LOOP)
-                slice_ends = now() + SLICE
+                take, slice_ends = queue.take, now() + SLICE
                 continue
             if now() > slice_ends:
                 if watchdog.asleep:
@@ -405,8 +409,10 @@ class Process:
                     await checkpoint()
                 except asyncio.CancelledError as error:
                     self._ignore_cancellation(error)
+                if queue.reserved is not None:
+                    queue.reserved.serve()
                 watchdog.turns += 1
-                slice_ends = now() + SLICE
+                take, slice_ends = queue.take, now() + SLICE
             if shadow.was_cancelled:
                 shadow.forget_cancellations()
             envelope = take()
@@ -553,7 +559,7 @@ class Process:
 
     def _bury(self) -> None:
         self._buried(self)
-        self.debts.left_behind(self.queue.close(), self.reason)
+        self.debts.left_behind(self.queue.close(self.reason), self.reason)
         for lookout in self.watchers or ():
             lookout.report(Down(self.address, self.incarnation, self.reason))
         self.watchers = None
