@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import hosted, local, raw
+from benchmarks import hosted, local, raw, raw_links
 from benchmarks.__main__ import main
-from benchmarks.measure import in_turns, median_ratio, p50, rates_in_turns
+from benchmarks.far_side import far_side
+from benchmarks.measure import in_turns, median_ratio, p50, p99, rates_in_turns
 from benchmarks.terms import GATHERED
 from benchmarks.undriven import switch_driver_off
 from benchmarks.workloads import LOOPS
@@ -18,6 +23,19 @@ from benchmarks.workloads import LOOPS
 from autonomy import Context, open_node
 
 FIELDS = ["workload", "library", "raw", "ratio", "unit", "rounds"]
+PATIENCE = 60.0
+NEAR_SIDE = """
+import os
+import signal
+from benchmarks import raw_links
+from benchmarks.far_side import far_side
+
+if __name__ == "__main__":
+    with far_side(raw_links.serve) as far:
+        raw_links.one_caller(far, 1)
+        print("linked", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
 needs_memory_figures = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="memory is read where Linux shows it"
 )
@@ -120,7 +138,9 @@ def test_a_goal_for_the_figure_itself_has_its_unit_in_the_table(capsys: pytest.C
 
 
 def test_a_benchmark_that_does_not_exist_is_refused_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="no benchmark 'L9'; there are L1, L2, L3, L4, A1, aio, curves, idle"):
+    with pytest.raises(
+        SystemExit, match="no benchmark 'L9'; there are L1, L2, L3, L4, A1, R1, R2, R3, R4, R5, aio, curves, idle"
+    ):
         main(["L1", "L9"])
 
     assert capsys.readouterr().out == ""
@@ -194,6 +214,16 @@ async def test_a_median_is_of_single_runs_after_a_tenth_of_them_to_warm_up() -> 
     assert len(ran) == 22
 
 
+async def test_a_percentile_is_of_single_runs_of_all_callers() -> None:
+    ran: list[None] = []
+
+    async def run() -> None:
+        ran.append(None)
+
+    assert await p99(run, 200, callers=2) > 0
+    assert len(ran) == 220
+
+
 @pytest.mark.parametrize("loop", LOOPS)
 def test_an_asyncio_program_runs_on_the_loop_that_its_line_names(loop: str) -> None:
     made: list[asyncio.AbstractEventLoop] = []
@@ -204,3 +234,64 @@ def test_an_asyncio_program_runs_on_the_loop_that_its_line_names(loop: str) -> N
 
     assert hosted.gathered(GATHERED, new_loop) > 0
     assert [type(each).__module__.partition(".")[0] for each in made] == ["uvloop" if loop else "asyncio"]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize(("workload", "unit"), [("R1", "requests/s"), ("R2", "messages/s"), ("R3", "requests/s")])
+def test_a_rate_between_two_processes_is_one_line_of_json(
+    capsys: pytest.CaptureFixture[str], workload: str, unit: str
+) -> None:
+    [line] = lines_of(capsys, workload)
+
+    assert list(line) == FIELDS
+    assert (line["workload"], line["unit"]) == (workload, unit)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_large_messages_are_a_line_for_their_rate_and_one_for_the_small_beside_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = lines_of(capsys, "R4")
+
+    assert [list(line) for line in lines] == [FIELDS, FIELDS]
+    assert [(line["workload"], line["unit"]) for line in lines] == [("R4", "MB/s"), ("R4_p99", "ms p99")]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_stalled_worker_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    [line] = lines_of(capsys, "R5")
+
+    assert list(line) == FIELDS
+    assert (line["workload"], line["unit"]) == ("R5", "ms p99")
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_the_counterparts_between_two_processes_answer() -> None:
+    with far_side(raw_links.serve) as far:
+        rates = [
+            raw_links.one_caller(far, 2),
+            raw_links.fire_and_forget(far, 2),
+            raw_links.many_callers(far, 2),
+            raw_links.large_messages(far, 1),
+        ]
+
+    assert all(rate > 0 for rate in rates)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_far_side_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """The far side writes where the near side does: only when both have ended, there is nothing more to read."""
+    program = tmp_path / "near.py"
+    program.write_text(NEAR_SIDE)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+
+    ended = subprocess.run(
+        [sys.executable, str(program)], env=environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE
+    )
+
+    assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "linked\n")

@@ -16,7 +16,7 @@ from ._actors.exits import apart, one_comes_out
 from ._mixed.mixture import Mixture, open_mixture
 
 N = TypeVar("N", bound=Any)
-"""The node: it has `stop`, and for here alone `_run`, `_hurry` and `_abandon`."""
+"""The node: it has `stop`, and for here alone `_run`, `_listen`, `_hurry` and `_abandon`."""
 
 
 class Crash:
@@ -52,6 +52,7 @@ async def opened(make: Callable[[trio.Nursery, Crash, Mixture], N]) -> AsyncGene
                     afterwards.callback(node._abandon)
                     node._run()
                     try:
+                        await node._listen()
                         yield node
                         await node.stop()
                     except BaseException as error:  # noqa: BLE001  # kept, so that the nursery does not wrap it (O4)

@@ -10,6 +10,8 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 import trio
@@ -23,12 +25,18 @@ from ._actors.system import ActorSystem
 from ._mixed.mixture import Mixture
 from ._mixed.worlds import both, pause
 from ._opening import Crash, opened
+from ._remoting import Remoting, secure_transport
+from ._sansio.address import check_node_name
 from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay
+from ._sansio.keepalive import LIVENESS, Liveness
 from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
 from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
+from ._sansio.rights import RIGHTS, Rights
 from ._serving import GRACE, HttpServer, serving
-from .abc import Allow, OnConflict
+from ._zone.remote import RemoteNode
+from .abc import Allow, OnConflict, Transport
+from .identity import Credentials
 
 _log = logs.get_logger("node")
 _CLOSING = 14.0
@@ -65,6 +73,8 @@ class Node(Calls):
         nursery: trio.Nursery,
         crash: Crash,
         mixture: Mixture,
+        transport: Transport | None,
+        credentials: Credentials | None,
     ) -> None:
         runtime = make_runtime(self, options, crash, mixture)
         super().__init__(runtime, ActorSystem(runtime, nursery))
@@ -77,6 +87,21 @@ class Node(Calls):
         self._left = trio.Event()
         self._on_leaving: Callable[[], object] | None = None
         self._ready = trio.Event()
+        self._listen_at = options.listen
+        self._address: str | None = None
+        self._credentials = credentials
+        self._remoting: Remoting | None = None
+        if transport is not None:
+            self._remoting = Remoting(
+                runtime,
+                self._system,
+                nursery,
+                transport,
+                credentials,
+                options.liveness,
+                options.rights,
+                lambda: self._short_name,
+            )
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r}>"
@@ -99,13 +124,44 @@ class Node(Calls):
         return self._runtime.incarnation
 
     async def identifier(self) -> str:
-        """Return the node's verified identity; ``local:<incarnation>``, as long as it has no certificate."""
+        """Return the node's verified identity, ``spiffe://ZONE/node/NAME``; ``local:<incarnation>`` without one."""
         await pause()
-        return f"local:{self.incarnation}"
+        return f"local:{self.incarnation}" if self._credentials is None else self._credentials.uri
+
+    @property
+    def address(self) -> str | None:
+        """Where this node listens for others, ``wss://HOST:PORT``; None if it does not."""
+        return self._address
 
     def statistics(self) -> NodeStatistics:
         """Return the node's figures at this moment."""
-        return self._system.statistics()
+        links = 0 if self._remoting is None else self._remoting.links
+        return replace(self._system.statistics(), links=links)
+
+    # --- other nodes
+
+    async def connect(self, address: str, name: str | None = None, *, timeout: float = 10.0) -> RemoteNode:
+        """Introduce another node, by the address at which it listens, and return it once the two are linked.
+
+        From then on its workers are reached as ``worker@node``. The link is kept; if it is lost, it is made anew, and
+        what was under way arrives once and in order. One of the two nodes need connect, and both may.
+
+        Args:
+            address: ``wss://HOST:PORT``. Until somebody answers there it is tried again and again.
+            name: Full name of the node, if it must be that one.
+            timeout: Seconds until it is given up.
+
+        Raises:
+            TypeError, ValueError: It is no address, or that of this node; or this node has no credentials.
+            IdentityError: Who answers there is no node of this zone, or not the one called `name`.
+            Unreachable: Nobody answered there in time.
+        """
+        if self._remoting is None:
+            raise ValueError("a node without credentials has no links: open it with credentials=…")
+        if name is not None:
+            check_node_name(name)
+        found = await self._remoting.connect(address, name, check_delay(timeout, "timeout", zero=False))
+        return RemoteNode(self, found, partial(self._remoting.identity_of, found))
 
     @property
     def on_dead_letter(self) -> Callable[[DeadLetter], None] | None:
@@ -243,7 +299,13 @@ class Node(Calls):
 
     async def _close(self) -> None:
         await self._closing.close(self._drain_timeout, self._drain_timeout + _CLOSING)
+        if self._remoting is not None:
+            await self._remoting.close()
         self._left.set()
+
+    async def _listen(self) -> None:
+        if self._remoting is not None:
+            self._address = await self._remoting.open(self._listen_at)
 
     def _run(self) -> None:
         self._nursery.start_soon(self._runtime.replies.deadlines.run)
@@ -299,7 +361,11 @@ class Node(Calls):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
-            opening = open_node(environment.full_name(name), **options)  # type: ignore[arg-type]  # it checks them
+            full_name = environment.full_name(name)
+            credentials = options.get("credentials")
+            if name is None and environment.short_name is None and isinstance(credentials, Credentials):
+                full_name = credentials.name
+            opening = open_node(full_name, **options)  # type: ignore[arg-type]  # it checks them
 
             def beside(node: Node) -> AbstractAsyncContextManager[None]:
                 return serving(http_server, node, node._ready, node._nursery.start_soon, node._runtime.crash)
@@ -317,6 +383,11 @@ class Node(Calls):
 def open_node(
     name: str | None = None,
     *,
+    credentials: Credentials | None = None,
+    listen: str | None = None,
+    liveness: Liveness = LIVENESS,
+    rights: Rights = RIGHTS,
+    transport: Transport | None = None,
     drain_timeout: float = 10.0,
     default_timeout: float = 30.0,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
@@ -332,7 +403,12 @@ def open_node(
     outside the block is touched, and several nodes in one process do not see each other.
 
     Args:
-        name: The node's full name; None for a new one.
+        name: The node's full name; None for that of its certificate, or without one for a new name.
+        credentials: Who it is and whom it trusts; without them it has no links.
+        listen: Where other nodes reach it, ``wss://HOST:PORT``, with port 0 for any; None for nowhere.
+        liveness: How soon a silent node is noticed.
+        rights: What other nodes may do here.
+        transport: How links come about, in place of websockets; for tests and simulations.
         drain_timeout: Seconds that workers have to finish what is queued; they are stopped within 15 more.
         default_timeout: Seconds, wherever a call is given no timeout.
         max_message_bytes: Upper bound of a message once encoded.
@@ -343,10 +419,17 @@ def open_node(
         new_incarnation: Makes the id of this start.
 
     Raises:
-        TypeError, ValueError: A value that cannot be.
+        TypeError, ValueError: A value that cannot be; another name than that of the certificate.
+        OSError: It cannot listen there.
     """
+    if credentials is not None and not isinstance(credentials, Credentials):
+        raise TypeError(f"credentials must be autonomy.identity.Credentials, got {credentials!r:.80}")
+    if credentials is not None and name not in (None, credentials.name):
+        raise ValueError(f"the node is to be called {name!r:.300}, but its certificate is that of {credentials.name!r}")
+    if listen is not None and credentials is None and transport is None:
+        raise ValueError("a node that listens needs credentials=…")
     options = check_options(
-        name=name,
+        name=credentials.name if credentials is not None else name,
         incarnation=check_callable(new_incarnation, "new_incarnation")(),
         drain_timeout=drain_timeout,
         default_timeout=default_timeout,
@@ -354,5 +437,10 @@ def open_node(
         threads=threads,
         stall_warning=stall_warning,
         slice_clock=slice_clock,
+        listen=listen,
+        liveness=liveness,
+        rights=rights,
     )
-    return opened(lambda nursery, crash, mixture: Node(options, nursery, crash, mixture))
+    if transport is None and credentials is not None:
+        transport = secure_transport(credentials)
+    return opened(lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials))

@@ -7,7 +7,9 @@ from time import perf_counter
 
 import pytest
 
+from autonomy._sansio.keepalive import LIVENESS
 from autonomy._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
+from autonomy._sansio.rights import RIGHTS
 
 
 def options(**changed: object) -> NodeOptions:
@@ -21,6 +23,9 @@ def options(**changed: object) -> NodeOptions:
         "threads": 200,
         "stall_warning": 0.1,
         "slice_clock": perf_counter,
+        "listen": None,
+        "liveness": LIVENESS,
+        "rights": RIGHTS,
     }
     return check_options(**(given | changed))  # type: ignore[arg-type]  # tests pass what cannot be, too
 
@@ -28,7 +33,9 @@ def options(**changed: object) -> NodeOptions:
 def test_options_that_can_be_are_kept() -> None:
     checked = options()
 
-    assert checked == NodeOptions("n", "0123456789abcdef", 10.0, 30.0, 1000, 200, 0.1, perf_counter)
+    assert checked == NodeOptions(
+        "n", "0123456789abcdef", 10.0, 30.0, 1000, 200, 0.1, perf_counter, None, LIVENESS, RIGHTS
+    )
 
 
 def test_a_node_without_a_name_is_named_for_its_incarnation() -> None:

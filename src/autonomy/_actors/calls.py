@@ -15,15 +15,18 @@ from .._mixed.worlds import check_world, pause
 from .._sansio.address import check_name, parse_address
 from .._sansio.border import check_delay, check_message, check_period, check_seconds
 from .._sansio.envelope import MESSAGE, REPLY, REQUEST, Envelope, Failure
-from ..abc import Timer, Watch
+from ..abc import FarMailbox, Timer, Watch
 from ..errors import DeadlineExceeded, NoReply
 from .mailbox import Mailbox
 from .process import current_process
+from .queue import Queue
+from .replies import Slot
 from .runtime import SLICE, Runtime
 from .system import ActorSystem
 
 _NOBODY: tuple[str, ...] = ()
 _LATE = Failure("DeadlineExceeded", "the worker has begun to handle the message, and may yet end", "maybe_handled")
+_NOT_ANSWERED = Failure("DeadlineExceeded", "it was sent, and may be handled yet", "maybe_handled")
 _NOT_TAKEN = Failure("DeadlineExceeded", "the worker did not come to the message, which is withdrawn", "not_sent")
 
 
@@ -172,7 +175,7 @@ class Calls:
             waiter = None  # an asyncio task
         try:
             try:
-                queue = self._queues[address]
+                queue: Queue | FarMailbox | None = self._queues[address]
             except (KeyError, TypeError):
                 queue = None
             if queue is None or node is not None or policy is not None:
@@ -180,19 +183,19 @@ class Calls:
                 address, queue = self._router.find_worker(address, node)
             if current_process.get() is not None:
                 sender, chain, deadline = self._router.inherited(deadline)
-                self._router.check_cycle(address, chain)
+                self._router.check_cycle(address, chain, queue)
             if deadline <= started:
                 raise DeadlineExceeded("no time was left, and it was not sent", outcome="not_sent")
             slot = self._replies.open(deadline)
             envelope = Envelope(REQUEST, address, message, slot.id, sender, deadline, chain)
             try:
-                queue.put_nowait(envelope)
-            except trio.WouldBlock:
                 try:
+                    queue.put_nowait(envelope)
+                except trio.WouldBlock:
                     await self._router.put_within(address, queue, envelope, deadline - started)
-                except BaseException:
-                    slot.withdraw()
-                    raise
+            except BaseException:
+                slot.withdraw()
+                raise
             if not slot.resolved:
                 await slot.wait(waiter)
         except NoReply as why:
@@ -202,8 +205,8 @@ class Calls:
         if answer is not None and answer.kind == REPLY:
             return answer.body
         if answer is not None and answer.failure is not None:
-            raise self._router.no_reply(address, seconds, started, answer.failure)
-        raise self._router.no_reply(address, deadline - started, started, _LATE if slot.taken else _NOT_TAKEN)
+            raise self._router.no_reply(address, seconds, started, answer.failure, queue)
+        raise self._router.no_reply(address, deadline - started, started, _late(slot, queue), queue)
 
     async def send(self, address: str, message: str, node: str | None = None, policy: object = None) -> Mailbox:
         """Send a message and return the mailbox that its replies go to, one or many.
@@ -280,3 +283,10 @@ class Calls:
         Source: Erlang ``monitor/2``.
         """
         return self._system.watch(address)
+
+
+def _late(slot: Slot, target: Queue | FarMailbox) -> Failure:
+    """Return what is known of a request whose time is up."""
+    if slot.taken:
+        return _LATE
+    return _NOT_TAKEN if isinstance(target, Queue) else _NOT_ANSWERED

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
+from ..abc import Allow
 from ..errors import WorkerExists
 from .inbox import Inbox
 from .process import Process
@@ -25,6 +26,7 @@ class Registry:
         self.queues: dict[str, Queue] = {}
         self.groups: dict[str, Group] = {}
         self.inboxes: WeakValueDictionary[str, Inbox] = WeakValueDictionary()
+        self.allowed: dict[str, Allow] = {}
         self._kept: dict[str, str] = {}
 
     def check_free(self, name: str) -> None:
@@ -55,9 +57,11 @@ class Registry:
         for name in names:
             self._kept.pop(name, None)
 
-    def add(self, process: Process) -> None:
-        """Register a worker under its free name."""
+    def add(self, process: Process, allow: Allow) -> None:
+        """Register a worker under its free name; `allow` says who on other nodes may reach it."""
         self.workers[process.name] = process
+        if allow is not None:
+            self.allowed[process.name] = allow
         self.queues[process.name] = process.queue
 
     def remove(self, process: Process) -> None:
@@ -65,3 +69,4 @@ class Registry:
         if self.workers.get(process.name) is process:
             del self.workers[process.name]
             del self.queues[process.name]
+            self.allowed.pop(process.name, None)

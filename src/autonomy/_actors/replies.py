@@ -9,14 +9,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from trio.lowlevel import Abort, RaiseCancelT, Task, reschedule, wait_task_rescheduled
 
 from .._sansio.envelope import Envelope
+from ..abc import FarMailbox
 from .deadlines import Deadlines
 from .inbox import Inbox
 from .parking import WAKE
+
+
+class FarConversation(FarMailbox, Protocol):
+    """A conversation that somebody on another node has begun: what stands here for his mailbox.
+
+    Attributes:
+        name: Name of the mailbox.
+        closed: Whether it takes nothing more.
+    """
+
+    name: str
+    closed: bool
+
+    def accept(self, envelope: Envelope) -> None:
+        """Send a reply or a failure, place or not."""
 
 
 class Slot:
@@ -27,15 +44,17 @@ class Slot:
         taken: Whether the worker has come to its message.
         resolved: Whether it has an outcome.
         answer: Its reply or failure once it is resolved; None if its deadline passed.
+        route: Called with its number when nobody wants an answer any more, if it went to another node.
     """
 
-    __slots__ = ("_pending", "_waiter", "answer", "id", "resolved", "taken")
+    __slots__ = ("_pending", "_waiter", "answer", "id", "resolved", "route", "taken")
 
     def __init__(self, pending: dict[int, Slot], number: int) -> None:
         self._pending = pending
         self._waiter: Task | asyncio.Future[None] | None = None
         self.id = number
         self.resolved = self.taken = False
+        self.route: Callable[[int], None] | None = None
 
     def wait(self, waiter: Task | None) -> Awaitable[object]:
         """Wait for the outcome, which is not there yet. To be awaited at once; cancelling withdraws the request.
@@ -63,6 +82,8 @@ class Slot:
     def withdraw(self) -> None:
         """Forget the request: its message was not sent after all, or nobody wants the reply any more."""
         self._pending.pop(self.id, None)
+        if self.route is not None:
+            self.route(self.id)
 
     def resolve(self, answer: Envelope | None) -> None:
         """Hand over the outcome. The slot has left `pending` already."""
@@ -76,6 +97,8 @@ class Slot:
 
     def expire(self) -> None:
         """End without an answer."""
+        if self.route is not None:
+            self.route(self.id)
         self.resolve(None)
 
 
@@ -83,9 +106,9 @@ class Replies:
     """Every request and conversation of this node that may still get a reply."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.deadlines: Deadlines[Slot] = Deadlines(clock, Slot.expire)
+        self.deadlines: Deadlines[Slot] = Deadlines(clock, lambda slot: slot.expire())
         self.pending = self.deadlines.pending
-        self.conversations: WeakValueDictionary[int, Inbox] = WeakValueDictionary()
+        self.conversations: WeakValueDictionary[int, Inbox | FarConversation] = WeakValueDictionary()
         self.dropped = 0
         self._last = 0
 

@@ -16,11 +16,13 @@ from .. import errors
 from .._mixed.worlds import both, check_world, pause
 from .._sansio.address import check_node_name, parse_address
 from .._sansio.envelope import MESSAGE, REQUEST, Envelope, Failure
+from ..abc import FarMailbox, Route
 from ..errors import (
     CallCycle,
     MailboxFull,
     NodeDown,
     NoReply,
+    NotAllowed,
     RestartLimitReached,
     Unreachable,
     WorkerFailed,
@@ -32,7 +34,9 @@ from .queue import Queue
 from .registry import Registry
 from .runtime import Runtime
 
-Target = Queue | Inbox
+Target = Queue | Inbox | FarMailbox
+_KNOWN = 4096
+"""Addresses on other nodes that are not looked up anew."""
 
 
 class Router:
@@ -40,6 +44,7 @@ class Router:
 
     Attributes:
         refusal: Why the program may ask nothing more of this node, or None. Workers may, until they have ended.
+        route_to: Returns the way to another node, by its full name; None if there is none.
     """
 
     def __init__(self, runtime: Runtime, registry: Registry, start_soon: Callable[..., object]) -> None:
@@ -47,6 +52,8 @@ class Router:
         self._registry = registry
         self._start_soon = start_soon
         self.refusal: str | None = None
+        self.route_to: Callable[[str], Route | None] = _nowhere
+        self._far: dict[str, tuple[str, FarMailbox]] = {}
 
     def find(self, address: str, node: object = None) -> tuple[str, Target]:
         """Return the worker's name and the mailbox that an address means.
@@ -54,12 +61,23 @@ class Router:
         Raises:
             TypeError, ValueError: It is no address, or names two nodes.
             WorkerNotFound: Nobody has that name here.
-            Unreachable: It names another node.
+            Unreachable: It names another node, to which there is no way.
             NodeDown: This node takes no more messages from its program.
         """
-        name = self.name_here(address, node)
+        if node is None and self.refusal is None and type(address) is str:
+            known = self._far.get(address)
+            if known is not None and not known[1].is_over:
+                return known
+        name, route = self.locate(address, node)
         self.check_open(name)
-        return name, self._target(name)
+        if route is None:
+            return name, self._target(name)
+        found = name, route.mailbox(name)
+        if node is None:
+            if len(self._far) >= _KNOWN:
+                self._far.clear()
+            self._far[address] = found
+        return found
 
     def check_open(self, name: str | None = None) -> None:
         """Raise NodeDown if the node is stopping and it is not one of its workers that asks, for `name` or for more."""
@@ -81,14 +99,21 @@ class Router:
             )
         return target
 
-    def name_here(self, address: str, node: object = None) -> str:
-        """Return the worker's name in an address; raise Unreachable if that is on another node."""
+    def locate(self, address: str, node: object = None) -> tuple[str, Route | None]:
+        """Return the worker's name in an address, and the way to its node unless it is this one."""
         name, at = parse_address(address)
         at = self._which_node(address, at, node)
         here = self._runtime.name
-        if at is not None and at != here:
-            raise Unreachable(f"node {at!r} is not known to node {here!r}", outcome="not_sent", worker=name, node=at)
-        return name
+        if at is None or at == here:
+            return name, None
+        route = self.route_to(at)
+        if route is None:
+            text = f"node {at!r} is not known to node {here!r}"
+            raise Unreachable(text, outcome="not_sent", worker=name, node=at)
+        return name, route
+
+    def _node_of(self, target: Target) -> str:
+        return self._runtime.name if isinstance(target, (Queue, Inbox)) else target.node
 
     def _which_node(self, address: str, at: str | None, node: object) -> str | None:
         if node is None:
@@ -98,7 +123,7 @@ class Router:
             raise ValueError(f"address {address!r} and node={wanted!r} name two nodes; write one of them")
         return wanted
 
-    def find_worker(self, address: str, node: object = None) -> tuple[str, Queue]:
+    def find_worker(self, address: str, node: object = None) -> tuple[str, Queue | FarMailbox]:
         """As `find`, for something that wants a reply: a `Mailbox` cannot give one."""
         name, target = self.find(address, node)
         if isinstance(target, Inbox):
@@ -114,8 +139,9 @@ class Router:
         Raises:
             MailboxFull: No room came within `seconds`, or the sender is the worker that should make it.
             WorkerNotFound: The mailbox was closed meanwhile.
+            NoReply: What else keeps a message from another node.
         """
-        here = self._runtime.name
+        here = self._node_of(target)
         process = current_process.get()
         if process is not None and process.queue is target:
             text = f"mailbox of {name!r} on node {here!r} is full, and it is its own worker that sends to it"
@@ -147,7 +173,11 @@ class Router:
     def send_nowait(self, address: str, message: str) -> None:
         """Send a message, or raise MailboxFull."""
         check_world()
-        name, target = self.find(address)
+        name, route = self.locate(address)
+        if route is not None:
+            raise ValueError(f"send_nowait is for workers of this node, got {address!r:.400}; use send_message")
+        self.check_open(name)
+        target = self._target(name)
         try:
             target.put_nowait(self._message(name, message))
         except trio.WouldBlock:
@@ -167,13 +197,15 @@ class Router:
         are left but those that its workers have started since.
         """
         try:
-            envelope.to = name = self.name_here(envelope.to)
-            target = self._target(name)
+            name, route = self.locate(envelope.to)
+            target = self._target(name) if route is None else route.mailbox(name)
         except NoReply as error:
             self._runtime.dead_letters.report(envelope, str(error))
             return True
         try:
             target.put_nowait(envelope)
+        except NoReply as error:
+            self._runtime.dead_letters.report(envelope, str(error))
         except trio.WouldBlock:
             self._start_soon(self._put_or_report, name, target, envelope, done)
             return False
@@ -196,7 +228,7 @@ class Router:
             return
         try:
             await self.put(inbox.name, inbox, answer, self._runtime.default_timeout)
-        except WorkerNotFound:  # it was closed while this reply waited for room
+        except (WorkerNotFound, NodeDown, NotAllowed):  # it was closed while this reply waited for room
             replies.dropped += 1
 
     async def forward(self, envelope: Envelope) -> None:
@@ -206,13 +238,13 @@ class Router:
         envelope.to = name
         seconds = self._runtime.default_timeout
         if envelope.kind == REQUEST:
-            self.check_cycle(name, envelope.chain)
+            self.check_cycle(name, envelope.chain, target)
             seconds = min(seconds, envelope.deadline - self._runtime.clock())
         await self.put(name, target, envelope, seconds)
 
-    def check_cycle(self, name: str, chain: tuple[str, ...]) -> None:
-        """Raise CallCycle if the worker `name` is one of those that wait."""
-        here = self._runtime.name
+    def check_cycle(self, name: str, chain: tuple[str, ...], target: Target | None = None) -> None:
+        """Raise CallCycle if the worker `name`, here or where its mailbox is, is one of those that wait."""
+        here = self._runtime.name if target is None else self._node_of(target)
         if f"{name}@{here}" in chain:
             text = f"it waits for this very request itself, through {' → '.join((*chain, f'{name}@{here}'))}"
             raise CallCycle(text, outcome="not_sent", worker=name, node=here)
@@ -231,11 +263,18 @@ class Router:
             deadline = handled.deadline
         return process.address, (*handled.chain, process.address), deadline
 
-    def no_reply(self, name: str, seconds: float, started: float, why: NoReply | Failure) -> NoReply:
-        """Return the error for a request to `name` that was given `seconds`, began at `started`, and got no reply for
-        `why`.
+    def no_reply(
+        self, name: str, seconds: float, started: float, why: NoReply | Failure, target: Target | None = None
+    ) -> NoReply:
+        """Return the error for a request to `name`, or to ``name@node``, that was given `seconds`, began at `started`,
+        and got no reply for `why`.
         """
-        node = self._runtime.name if isinstance(why, Failure) else why.node or self._runtime.name
+        name, _, node = name.partition("@")
+        if target is not None:
+            node = self._node_of(target)
+        elif not isinstance(why, Failure):
+            node = why.node or node
+        node = node or self._runtime.name
         kind = getattr(errors, why.kind) if isinstance(why, Failure) else type(why)
         reason = why.text if isinstance(why, Failure) else str(why)
         error: NoReply = kind(
@@ -252,3 +291,7 @@ class Router:
             if why.cause:
                 error.__cause__ = RestartLimitReached(why.cause)
         return error
+
+
+def _nowhere(_: str) -> None:
+    """The way to another node, for a node that knows none."""

@@ -7,7 +7,7 @@ same thing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import get_args
 from weakref import WeakValueDictionary
@@ -113,6 +113,7 @@ class ActorSystem:
             resumes=isinstance(policy, Resume),
             keeper=solo,
             parent=parent,
+            allow=allow,
         )
         if parent is not None:
             parent.children = parent.children or {}
@@ -168,6 +169,7 @@ class ActorSystem:
         resumes: bool,
         keeper: Solo | Group,
         parent: Process | None,
+        allow: Allow = None,
     ) -> Process:
         self.registry.check_free(name)
         process = Process(
@@ -186,7 +188,7 @@ class ActorSystem:
         )
         if not makes_workers:
             claim(worker, name)
-        self.registry.add(process)
+        self.registry.add(process, allow)
         return process
 
     def _next_incarnation(self) -> str:
@@ -362,20 +364,24 @@ class ActorSystem:
     @asynccontextmanager
     async def watch(self, address: str) -> AsyncGenerator[Lookout]:
         """Look out for the end of a worker or group; see `Node.watch`."""
-        name = self.router.name_here(address)
+        name, route = self.router.locate(address)
         await pause()
         lookout = Lookout()
-        found = self.registry.workers.get(name) or self.registry.groups.get(name)
-        if found is None:
-            lookout.report(Down(f"{name}@{self._runtime.name}", "", "not found"))
-            yield lookout
-            return
-        watchers = found.watchers = found.watchers if found.watchers is not None else []
-        watchers.append(lookout)
+        end = self.look_out(name, lookout) if route is None else route.watch(name, lookout.report)
         try:
             yield lookout
         finally:
-            watchers.remove(lookout)
+            end()
+
+    def look_out(self, name: str, lookout: Lookout) -> Callable[[], object]:
+        """Let a lookout be told of the end of a worker or group here; return what ends that."""
+        found = self.registry.workers.get(name) or self.registry.groups.get(name)
+        if found is None:
+            lookout.report(Down(f"{name}@{self._runtime.name}", "", "not found"))
+            return lambda: None
+        watchers = found.watchers = found.watchers if found.watchers is not None else []
+        watchers.append(lookout)
+        return lambda: watchers.remove(lookout)
 
 
 def _makes_workers(child: ChildSpec) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from .._mixed.worlds import both
@@ -9,19 +11,26 @@ from .._sansio.reports import Down
 
 
 class Lookout:
-    """One watch, seen from both sides: `down` waits, `report` ends the wait."""
+    """One watch, seen from both sides: `down` waits, `report` ends the wait.
 
-    __slots__ = ("_down", "_reported")
+    Args:
+        tell: Called with the report too, if somebody on another node waits for it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_down", "_reported", "_tell")
+
+    def __init__(self, tell: Callable[[Down], None] | None = None) -> None:
         self._reported = trio.Event()
         self._down: Down | None = None
+        self._tell = tell
 
     def report(self, down: Down) -> None:
         """Tell the watcher. The first report counts."""
         if self._down is None:
             self._down = down
             self._reported.set()
+            if self._tell is not None:
+                self._tell(down)
 
     @both
     async def down(self) -> Down:

@@ -1,13 +1,13 @@
 """What two nodes say to each other within a session: messages, answers, and what keeps them in bounds.
 
-Each is one `Data` frame's body; the session brings it over once and in order. What is too large for a frame travels in
-parts, between which others may go. Nothing here names the node that sends: that is the link's identity, never a field.
-Next: `session` below this, `credit` for flows.
+The body of a `Data` frame is an array of items, as many as came up at a time; the session brings it over once and in
+order. What is too large for a frame travels in parts, between which others may go. Nothing here names the node that
+sends: that is the link's identity, never a field. Next: `session` below this, `credit` for flows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -22,7 +22,9 @@ MAX_JOINED: Final = 64 * 2**20
 _OVERHEAD: Final = 64
 """Bytes that a part has beside its data, at most."""
 
-Flow = Annotated[int, msgspec.Meta(ge=0, lt=65_536)]
+FLOWS: Final = 65_536
+"""Numbers of flows there are."""
+Flow = Annotated[int, msgspec.Meta(ge=0, lt=FLOWS)]
 """Names a worker that the sender sends to, for the length of a session."""
 WorkerName = Annotated[str, msgspec.Meta(max_length=128)]
 
@@ -74,6 +76,8 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=7):
     body: str
     sender: WorkerName = ""
     """The worker that sends; empty for the program of its node."""
+    answers: Number = 0
+    """The conversation that it is a reply in; 0 for none."""
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
@@ -88,6 +92,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
     """What is left of the time for it. Never a time of day: clocks differ."""
     chain: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=512)], ...], msgspec.Meta(max_length=1024)] = ()
     """Addresses of the workers that wait for it."""
+    mailbox: WorkerName = ""
+    """Where replies in a conversation go, as messages; if empty, they are `Reply`s."""
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=9):
@@ -132,11 +138,19 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=14):
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=15):
-    """A piece of something too large for a frame. The pieces of one number, joined, are its bytes."""
+    """A piece of something too large for a frame. The pieces of one number, joined, are its bytes. An empty last one
+    says that the others are not wanted: its sender has given up."""
 
     number: Number
     last: bool
     data: bytes
+
+
+class Shut(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=16):
+    """Nothing more is taken for a flow, and this is why: what was granted and not used is void."""
+
+    flow: Flow
+    failure: Failure
 
 
 Item = (
@@ -155,12 +169,37 @@ Item = (
     | Unwatch
     | Gone
     | Part
+    | Shut
 )
+
+MAX_ITEMS: Final = 4096
+"""In one frame."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Item] = msgspec.msgpack.Decoder(Item)
+_frame_decoder: msgspec.msgpack.Decoder[list[Item]] = msgspec.msgpack.Decoder(list[Item])
 encode = _encoder.encode
 """Return an item as bytes."""
+
+
+def encode_all(items: Sequence[Item]) -> bytes:
+    """Return items as the body of one frame."""
+    return _encoder.encode(items)
+
+
+def decode_all(body: bytes | bytearray) -> list[Item]:
+    """Return the items of one frame.
+
+    Raises:
+        ProtocolError: It holds something else, or too many.
+    """
+    try:
+        items = _frame_decoder.decode(body)
+    except UNREADABLE as error:
+        raise ProtocolError(f"{len(body)} bytes within a session cannot be read: {error}") from None
+    if len(items) > MAX_ITEMS:
+        raise ProtocolError(f"a frame holds {len(items)} items, at most {MAX_ITEMS} are taken")
+    return items
 
 
 def decode(body: bytes | bytearray) -> Item:
@@ -175,8 +214,8 @@ def decode(body: bytes | bytearray) -> Item:
         raise ProtocolError(f"{len(body)} bytes within a session cannot be read: {error}") from None
 
 
-def parted(number: int, body: bytes, size: int) -> Iterator[bytes]:
-    """Return the bytes of an item as parts of at most `size` bytes each, to be sent in this order.
+def parted(number: int, body: bytes, size: int) -> Iterator[Part]:
+    """Return the bytes of an item as parts of at most `size` bytes each, encoded, to be sent in this order.
 
     Args:
         number: Names the whole; different for all that are on their way at a time.
@@ -185,7 +224,7 @@ def parted(number: int, body: bytes, size: int) -> Iterator[bytes]:
     """
     room = size - _OVERHEAD
     for start in range(0, len(body), room):
-        yield encode(Part(number, start + room >= len(body), body[start : start + room]))
+        yield Part(number, start + room >= len(body), body[start : start + room])
 
 
 class Joiner:
@@ -204,13 +243,16 @@ class Joiner:
         """Bytes that lie here."""
 
     def add(self, part: Part) -> Item | None:
-        """Take a part; return the item if that was its last.
+        """Take a part; return the item if that was its last, and all of it has come.
 
         Raises:
             ProtocolError: It grows too large, or too much lies here unfinished, or it is no item. Nothing of it is
                 kept.
         """
         joined = self._open.setdefault(part.number, bytearray())
+        if part.last and not part.data:
+            self._forget(part.number)
+            return None
         if len(joined) + len(part.data) > self._largest or self.size + len(part.data) > self._most or not part.data:
             self._forget(part.number)
             raise ProtocolError(

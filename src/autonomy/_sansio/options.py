@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .address import check_node_name
 from .border import check_callable, check_count, check_delay
+from .keepalive import Liveness
+from .rights import Rights
 
+T = TypeVar("T")
 INSTEAD_OF = {
     "policy": "allow= of start_worker narrows who reaches a worker",
     "exposed_as": "workers are reached by their name, narrowed by allow= of start_worker",
@@ -32,6 +36,9 @@ class NodeOptions:
     threads: int
     stall_warning: float | None
     slice_clock: Callable[[], float]
+    listen: str | None
+    liveness: Liveness
+    rights: Rights
 
 
 def check_options(
@@ -44,6 +51,9 @@ def check_options(
     threads: object,
     stall_warning: object,
     slice_clock: Callable[[], float],
+    listen: object,
+    liveness: object,
+    rights: object,
 ) -> NodeOptions:
     """Return the options if all of them can be; else raise TypeError or ValueError."""
     return NodeOptions(
@@ -55,4 +65,13 @@ def check_options(
         threads=check_count(threads, "threads"),
         stall_warning=None if stall_warning is None else check_delay(stall_warning, "stall_warning", zero=False),
         slice_clock=check_callable(slice_clock, "slice_clock"),
+        listen=None if listen is None else _of_kind(listen, str, "listen"),
+        liveness=_of_kind(liveness, Liveness, "liveness"),
+        rights=_of_kind(rights, Rights, "rights"),
     )
+
+
+def _of_kind(value: object, kind: type[T], what: str) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{what} must be a {kind.__name__}, got {type(value).__name__}: {value!r:.80}")
+    return value

@@ -81,6 +81,7 @@ class NodeStatistics:
         timers: Timers that have yet to fire.
         dead_letters: Messages lost so far, see `DeadLetter`.
         dropped_replies: Replies so far that came too late, twice, or to a message that wanted none.
+        links: Other nodes that it is linked to.
     """
 
     name: str
@@ -92,3 +93,4 @@ class NodeStatistics:
     timers: int
     dead_letters: int
     dropped_replies: int
+    links: int = 0

@@ -1,0 +1,528 @@
+"""One far node: a session, over one link after another.
+
+Two rules, both learnt by breaking them. *One writer for each link, and no await between asking the session and queueing
+its frames*: so the session's order is the order on the wire. *The reader never waits*: whoever is slow has been granted
+less, and no message of one worker stands in the way of another's.
+
+What is decided lies in `_sansio/session.py`; here is what waits: links that are dialled and lost, times that pass, and
+senders for whom there is no room yet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+import trio
+
+from .. import logs
+from .._sansio import cargo, codec
+from .._sansio.backoff import Backoff
+from .._sansio.cargo import Item, Joiner, Part
+from .._sansio.frames import CloseCode, Ping
+from .._sansio.keepalive import Sign
+from .._sansio.session import Deliver, Down, Drop, Event, Session, Transmit, Up
+from .._sansio.session_terms import Limits, State
+from .._sansio.spiffe import PeerIdentity
+from ..abc import Link, LinkLost, LinkRefused, Transport, WireDown
+from ..errors import IdentityError, ProtocolError
+from .connection import MESSAGE, Connection
+from .outbox import Outbox, size_of
+
+_log = logs.get_logger("links")
+_security = logs.get_logger("security")
+PART: Final = 2**16
+"""Bytes of a part of something large: enough to be worth a frame, small enough for others to go between."""
+_LARGE: Final = PART // 4
+"""Characters that may be more bytes than a part."""
+_BACKLOG: Final = 2**18
+"""Bytes that may wait to be written before senders wait, so that nobody waits long behind the others."""
+_OWED: Final = 64 * 2**20
+"""Bytes that a far node may have asked for and not take."""
+_BESIDE: Final = 2**20
+"""Bytes of an item beside its message, at most."""
+_ANSWER: Final = 5.0
+"""Seconds for agreeing to a session on a new link."""
+_REFUSALS: Final = 3
+"""As many times in a row that nobody listens where the node did: it is gone."""
+_STEADY: Final = 0.25
+"""Seconds after which a link counts as one that works, so that it is redialled at once when it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """What all far nodes have in common.
+
+    Attributes:
+        me: Full name of this node.
+        incarnation: Id of this start of it.
+        transport: How links are dialled.
+        limits: Bounds and times of sessions.
+        largest: Bytes of a message.
+        clock: Trio's clock.
+        chance: For pauses that are not to be the same on both sides.
+        start_soon: Starts a task that lives as long as the node.
+        backoff: Pauses between dials that fail.
+    """
+
+    me: str
+    incarnation: str
+    transport: Transport
+    limits: Limits
+    largest: int
+    clock: Callable[[], float]
+    chance: Random
+    start_soon: Callable[..., object]
+    backoff: Backoff = field(default_factory=lambda: Backoff(0.1, 2.0))
+
+
+def _unset(*_: Any) -> None:
+    raise AssertionError("whoever made the peer sets this at once")
+
+
+class Peer:
+    """A far node, as the `abc.Wire` to it.
+
+    Args:
+        name: Its full name, as its certificate has it.
+        settings: What all have in common.
+
+    Attributes:
+        accept: Called with each item that it sent, in order. It must not wait, and may raise ProtocolError.
+        lost: Called when a session has ended: with the reason, what was sent and perhaps arrived, and what was not.
+        address: Where it listens, if that is known.
+        identity: Who it is, as the newest of its links has proven.
+        failure: Why the last dial failed, or None.
+    """
+
+    def __init__(self, name: str, settings: PeerSettings) -> None:
+        self.node = name
+        self.accept: Callable[[Item], None] = _unset
+        self.lost: Callable[[str, list[Item], list[Item]], None] = _unset
+        self.address: str | None = None
+        self.identity: PeerIdentity | None = None
+        self.failure: LinkLost | None = None
+        self._reason = ""
+        self._settings = settings
+        self._clock = settings.clock
+        self._session = Session(settings.me, settings.incarnation, name, settings.limits)
+        self._connections: set[Connection] = set()
+        self._events: deque[Event] = deque()
+        self._is_acting = False
+        self._outbox = Outbox()
+        self._held = b""
+        self._writes: Connection | None = None
+        self._joiner = Joiner(settings.largest + _BESIDE)
+        self._large: dict[int, bytes] = {}
+        self._being_sent: set[int] = set()
+        self._number = 0
+        self._turn = trio.Lock()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._sessions = 0
+        self._is_dialling = False
+        self._attempts = self._refusals = 0
+        self._dial_at = -math.inf
+        self._up_since = math.inf
+        self._nonce = 0
+        self._due = -math.inf
+        self._sleep = trio.CancelScope()
+        self._runs = False
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.node!r}, {self._session.state.value}>"
+
+    # --- the wire
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a session with a link at this moment."""
+        return self._session.state is State.UP
+
+    @property
+    def may_be_reached(self) -> bool:
+        """Whether there is a session, or a way to begin one."""
+        return self.address is not None or self._session.state is not State.NONE or bool(self._connections)
+
+    def want(self) -> None:
+        """Have a session, if there is none."""
+        self._do(self._session.want(self._clock()))
+        self._look_again()
+
+    def tell(self, item: Item) -> None:
+        """Send what is owed. It never waits; what has no room yet goes later."""
+        if size_of(item) > _LARGE and len(body := cargo.encode(item)) > PART:
+            self._outbox.add_large(self._parts(body)[1])
+        else:
+            self._outbox.add(item)
+        if self._outbox.size > _OWED:
+            _log.warning("node takes no answers", node=self.node, bytes=self._outbox.size)
+            self.give_up("it takes no answers")
+            return
+        self._wake()
+
+    def offer(self, item: Item) -> bool:
+        """Send an item if it is small and there is room now; return whether it was sent."""
+        if self._outbox.size > _BACKLOG or size_of(item) > _LARGE or self._turn.locked():
+            return False
+        self._outbox.add(item)
+        if self._writes is not None:
+            self._writes.wake()
+        else:
+            self._wake()
+        return True
+
+    async def send(self, item: Item) -> None:
+        """Send an item as soon as there is room, behind those who wait already. Cancelled, it was not sent.
+
+        Raises:
+            WireDown: The session ended meanwhile, so it was not sent.
+        """
+        session = self._sessions
+        if size_of(item) <= _LARGE or len(body := cargo.encode(item)) <= PART:
+            await self._send_within(item, session)
+            return
+        number, parts = self._parts(body)
+        self._being_sent.add(number)
+        try:
+            for part in parts:
+                await self._send_within(part, session)
+        except BaseException:
+            self._large.pop(number, None)
+            if session == self._sessions:
+                self.tell(Part(number, True, b""))
+            raise
+        finally:
+            self._being_sent.discard(number)
+
+    def give_up(self, reason: str) -> None:
+        """End the session at once, and all links with it."""
+        for connection in list(self._connections):
+            connection.drop()
+        self._do(self._session.give_up(reason))
+
+    async def close(self, code: CloseCode) -> None:
+        """Leave in good order: returns when the far node has taken all, or its time is up."""
+        while self._outbox or self._held:
+            await self._changed.park()
+        self._do(self._session.close(code, self._clock()))
+        self._look_again()
+        while self._session.state is not State.NONE:
+            await self._changed.park()
+        for connection in list(self._connections):
+            connection.drop()
+        while self._connections:
+            await self._changed.park()
+
+    async def wait_up(self) -> bool:
+        """Wait until there is a session with a link, or a try has failed; return which. It was wanted before."""
+        session, self.failure = self._sessions, None
+        while not (self.is_up or self._has_failed_since(session)):
+            await self._changed.park()
+        return self.is_up
+
+    def _has_failed_since(self, session: int) -> bool:
+        return self.failure is not None or session != self._sessions
+
+    def identities(self) -> list[PeerIdentity]:
+        """Return what its links have proven, each with the certificate of its day."""
+        return [each.link.peer for each in self._connections if not each.is_dropped]
+
+    def distrust(self, identity: PeerIdentity, error: IdentityError) -> None:
+        """Let go of the links that have proven what is believed no more.
+
+        The session goes on with a link that proves something better, unless it is the node that was locked out.
+        """
+        _security.warning("peer cut off", peer=self.node, reason=error.reason, problem=error)
+        if error.reason == "revoked":
+            self.give_up("its certificate was revoked")
+            return
+        for connection in list(self._connections):
+            if connection.link.peer is identity:
+                self._drop(connection, "its certificate is believed no more")
+
+    def redial(self, reason: str) -> None:
+        """Let the session go on with another link."""
+        for connection in list(self._connections):
+            self._drop(connection, reason)
+
+    # --- sending
+
+    def _parts(self, body: bytes) -> tuple[int, list[Part]]:
+        if not self._session.unacknowledged and not self._outbox:  # all that was sent whole has arrived
+            self._large = {number: self._large[number] for number in self._being_sent if number in self._large}
+        self._number += 1
+        self._large[self._number] = body  # should the session end, somebody wants to know what is lost
+        return self._number, list(cargo.parted(self._number, body, PART))
+
+    async def _send_within(self, item: Item, session: int) -> None:
+        async with self._turn:
+            while self._sessions == session and self._outbox.size > _BACKLOG:
+                await self._changed.park()
+            if self._sessions != session:
+                raise WireDown(self._reason)
+            self._outbox.add(item)
+            self._wake()
+
+    def _wake(self) -> None:
+        """See to it that what waits is sent, by a link that there is or by one that is to be dialled."""
+        if self._writes is not None:
+            self._writes.wake()
+            return
+        if self._session.state is State.NONE:
+            self._do(self._session.want(self._clock()))
+        self._look_again()
+
+    def _fill(self) -> None:
+        """Put as much of what waits as one message takes, and the session has room for, into frames."""
+        size = 0
+        while (self._held or self._outbox) and size < MESSAGE:
+            body = self._held or cargo.encode_all(self._outbox.take(PART))
+            self._held = b""
+            if not self._session.has_room(len(body)):
+                self._held = body
+                break
+            size += len(body)
+            self._do(self._session.send(body, self._clock()))
+        if self._outbox.size <= _BACKLOG and self._changed:
+            self._changed.unpark_all()
+
+    # --- the session
+
+    def _do(self, events: Iterable[Event]) -> None:
+        """Do what the session says, in its order, also when doing it makes it say more."""
+        self._events.extend(events)
+        if self._is_acting:
+            return
+        self._is_acting = True
+        try:
+            while self._events:
+                self._do_one(self._events.popleft())
+        finally:
+            self._is_acting = False
+
+    def _do_one(self, event: Event) -> None:
+        match event:
+            case Transmit(Connection() as connection, frame):
+                connection.transmit(frame)
+            case Deliver(body):
+                self._deliver(body)
+            case Drop(Connection() as connection, reason):
+                self._drop(connection, reason)
+            case Up(_, resumed):
+                self._refusals = 0
+                self._up_since = self._clock()
+                _log.info("node connected", node=self.node, resumed=resumed)
+                self._changed.unpark_all()
+                used = self._session.connection
+                if isinstance(used, Connection):
+                    self._writes = used
+                    used.wake()
+            case Down():
+                self._down(event)
+
+    def _deliver(self, body: bytes) -> None:
+        try:
+            for item in cargo.decode_all(body):
+                if type(item) is not Part:
+                    self.accept(item)
+                elif (whole := self._joiner.add(item)) is not None:
+                    self.accept(whole)
+        except ProtocolError as error:
+            _security.warning("peer broke the protocol", peer=self.node, problem=str(error)[:200])
+            self.give_up(f"protocol violated: {error!s:.200}")
+
+    def _drop(self, connection: Connection, reason: str) -> None:
+        _log.debug("link dropped", node=self.node, reason=reason)
+        if not connection.is_dropped:
+            self._plan_dial(None)
+        connection.drop()
+        self._let_go(connection)
+
+    def _let_go(self, connection: Connection) -> None:
+        if self._writes is connection:
+            self._writes = None
+        self._do(self._session.lost(connection, self._clock()))
+        self._look_again()
+
+    def _down(self, down: Down) -> None:
+        _log.info("node disconnected", node=self.node, reason=down.reason)
+        self._sessions += 1
+        self._reason = down.reason
+        self._joiner = Joiner(self._settings.largest + _BESIDE)
+        self._writes = None
+        held, self._held = self._held, b""
+        waiting = self._outbox.clear()
+        large, self._large = self._large, {}
+        self._changed.unpark_all()
+        written = _whole(_items(down.written), large)
+        unwritten = _whole([*_items([*down.unwritten, held]), *waiting], large)
+        self.lost(down.reason, written, unwritten)
+
+    # --- links
+
+    async def use(self, link: Link, *, dialled: bool) -> None:
+        """Use a link that is open, until it ends or is dropped."""
+        now = self._clock()
+        self.identity = link.peer
+        connection = Connection(link, self._settings.limits.liveness, now, now + _ANSWER)
+        self._connections.add(connection)
+        self._run_soon()
+        try:
+            if dialled:
+                self._do(self._session.dialled(connection, now))
+            self._look_again()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, connection, nursery.cancel_scope)
+                await self._read(connection)
+                nursery.cancel_scope.cancel()
+        finally:
+            if not connection.is_dropped:
+                self._plan_dial(None)
+            connection.drop()
+            self._connections.discard(connection)
+            self._let_go(connection)
+            self._changed.unpark_all()
+
+    async def _write(self, connection: Connection, both: trio.CancelScope) -> None:
+        try:
+            while True:
+                message = connection.take()
+                if not message and self._writes is connection:
+                    self._fill()
+                    message = connection.take()
+                if message:
+                    await connection.link.send(message)
+                    connection.pulse.sent(self._clock())
+                elif connection.is_dropped:
+                    break
+                else:
+                    await connection.news()
+        except LinkLost as error:
+            _log.debug("link lost", node=self.node, reason=error)
+        both.cancel()
+
+    async def _read(self, connection: Connection) -> None:
+        receive, session, clock = connection.link.receive, self._session, self._clock
+        try:
+            while True:
+                message = await receive()
+                if connection.is_dropped:
+                    continue  # the writer has some last words, and the far side may
+                now = clock()
+                connection.pulse.received(now)
+                for frame in codec.decode(message):
+                    self._do(session.received(connection, frame, now))
+                    if connection.is_dropped:
+                        break
+                if self._held:
+                    connection.wake()  # there may be room again
+                self._look_again()
+        except LinkLost as error:
+            _log.debug("link lost", node=self.node, reason=error)
+        except ProtocolError as error:
+            _security.warning("peer broke the protocol", peer=self.node, problem=str(error)[:200])
+            self._drop(connection, "protocol violated")
+
+    async def _dial(self, address: str) -> None:
+        try:
+            async with self._settings.transport.dial(address, self.node) as link:
+                self._is_dialling = False
+                await self.use(link, dialled=True)
+        except LinkLost as error:
+            self._is_dialling = False
+            self._plan_dial(error)
+            self._look_again()
+
+    def _plan_dial(self, failed: LinkLost | None) -> None:
+        """Say when the next dial may be: at once behind a link that worked, else after a pause."""
+        now = self._clock()
+        if failed is None and now - self._up_since >= _STEADY:
+            self._attempts = 0
+        pause = self._settings.backoff.delay(self._attempts) if self._attempts else 0.0
+        self._dial_at = now + pause * (0.5 + self._settings.chance.random() / 2)
+        self._attempts += 1
+        self._refusals = self._refusals + 1 if isinstance(failed, LinkRefused) else 0
+        self.failure = failed
+        if failed is not None:
+            self._changed.unpark_all()
+            _log.debug("dial failed", node=self.node, reason=failed)
+        if self._refusals >= _REFUSALS:
+            self._refusals = 0
+            self.give_up("nobody listens there any more")
+
+    # --- time
+
+    def _run_soon(self) -> None:
+        if not self._runs:
+            self._runs = True
+            self._settings.start_soon(self._run)
+
+    def _look_again(self) -> None:
+        """Have `_run` look earlier than it meant to, if something is due then."""
+        if not self._runs:
+            self._run_soon()
+            return
+        due = self._session.deadline if self._session.connection is not None else -math.inf
+        if due < self._due:
+            self._sleep.deadline = self._due = due
+
+    async def _run(self) -> None:
+        """See to all that is due, as long as there is anything to see to."""
+        while True:
+            now = self._clock()
+            self._due = math.inf
+            if now >= self._session.deadline:
+                self._do(self._session.tick(now))
+            dues = [self._see_to(each, now) for each in list(self._connections)]
+            due = min([self._session.deadline, *dues])
+            if self._session.wants_dial and not self._is_dialling and self.address is not None:
+                if now >= self._dial_at:
+                    self._is_dialling = True
+                    self._settings.start_soon(self._dial, self.address)
+                else:
+                    due = min(due, self._dial_at)
+            if self._session.state is State.NONE and not self._connections:
+                self._runs = False
+                return
+            self._due = due
+            with trio.CancelScope(deadline=due) as self._sleep:
+                await trio.sleep_forever()
+
+    def _see_to(self, connection: Connection, now: float) -> float:
+        """Look at one connection; return when to look again."""
+        if connection.is_dropped:
+            return math.inf
+        if self._session.connection != connection or self._session.state not in (State.UP, State.CLOSING):
+            if now < connection.answer_by:
+                return connection.answer_by
+            self._drop(connection, "no session was agreed to in time")
+            return math.inf
+        match connection.pulse.look(now):
+            case Sign.PING:
+                self._nonce += 1
+                connection.transmit(Ping(self._nonce))
+            case Sign.SUSPECT:
+                self._drop(connection, "nothing was heard in time")
+                return math.inf
+            case Sign.NOTHING:
+                pass
+        return connection.pulse.deadline
+
+
+def _items(bodies: Iterable[bytes]) -> list[Item]:
+    return [item for body in bodies if body for item in cargo.decode_all(body)]
+
+
+def _whole(items: Iterable[Item], large: dict[int, bytes]) -> list[Item]:
+    """Return items; of what went in parts the whole, once, if its last part is among them."""
+    whole: list[Item] = []
+    for item in items:
+        if not isinstance(item, Part):
+            whole.append(item)
+        elif item.last and item.number in large:
+            whole.append(cargo.decode(large.pop(item.number)))
+    return whole
