@@ -19,6 +19,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
+import trio
+
 T = TypeVar("T")
 P = ParamSpec("P")
 Rates = list[float]
@@ -45,6 +47,31 @@ async def p50(run: Callable[[], Awaitable[object]], count: int) -> float:
         await run()
         seconds.append(perf_counter() - started)
     return median(seconds) * 1e6
+
+
+async def p99(run: Callable[[], Awaitable[object]], count: int, callers: int = 1) -> float:
+    """Return the 99th percentile of the milliseconds that ``run()`` takes, `count` times among so many callers.
+
+    A tenth warms up.
+    """
+    seconds: list[float] = []
+
+    async def call(times: int) -> None:
+        for _ in range(times):
+            started = perf_counter()
+            await run()
+            seconds.append(perf_counter() - started)
+
+    async def call_all(times: int) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(callers):
+                nursery.start_soon(call, max(times // callers, 1))
+
+    await call_all(count // 10)
+    seconds.clear()
+    gc.collect()
+    await call_all(count)
+    return sorted(seconds)[len(seconds) * 99 // 100] * 1e3
 
 
 async def rates_in_turns(

@@ -13,6 +13,12 @@ CALLERS = 100
 """Callers of L3, and as many workers."""
 GATHERED = 100
 """Requests that are made at once in `aio_gather`."""
+FAR_TIMEOUT = 30.0
+"""The same for a request to another process."""
+FAR_CALLERS = 64
+"""Callers of R3, on one connection."""
+MEBIBYTE = "y" * 2**20
+"""What is echoed in R4."""
 
 
 @dataclass(frozen=True, slots=True)
