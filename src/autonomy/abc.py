@@ -157,11 +157,17 @@ class Wire(Protocol):
     def tell(self, item: Item) -> None:
         """Send what is owed. It never waits; what has no room yet goes later, in order."""
 
+    def is_large(self, text: str) -> bool:
+        """Whether an item with such a text is for `send`, and for `offer` otherwise."""
+
     def offer(self, item: Item) -> bool:
-        """Send an item if there is room now; return whether it was sent."""
+        """Send an item that is not large, if there is room now; return whether it was sent."""
+
+    def when_room(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called once when there is room again, or never if the session ends before."""
 
     async def send(self, item: Item) -> None:
-        """Send an item as soon as there is room. Cancelled, it was not sent.
+        """Send a large item, beside others. Returns when all of it is on its way. Cancelled, it was not sent.
 
         Raises:
             WireDown: The session ended meanwhile, so it was not sent.

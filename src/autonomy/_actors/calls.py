@@ -102,6 +102,8 @@ class Calls:
         except (KeyError, TypeError):  # not a plain name of this node, or no name at all
             queue = None
         if queue is None or node is not None or policy is not None or timeout is not None:
+            if node is None and timeout is None and policy is None and self._router.send_far(address, message):
+                return
             self._runtime.warn_of_legacy(policy=policy)
             seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
             await self._router.send(address, message, node, seconds)

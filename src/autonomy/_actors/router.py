@@ -170,6 +170,21 @@ class Router:
         name, target = self.find(address, node)
         await self.put(name, target, self._message(name, message), seconds)
 
+    def send_far(self, address: object, message: str) -> bool:
+        """Send a message to a worker on another node that was sent to before, if there is room; return whether it
+        was.
+        """
+        if self.refusal is not None or type(address) is not str:
+            return False
+        known = self._far.get(address)
+        if known is None or known[1].is_over:
+            return False
+        try:
+            known[1].put_nowait(self._message(known[0], message))
+        except trio.WouldBlock:
+            return False
+        return True
+
     def send_nowait(self, address: str, message: str) -> None:
         """Send a message, or raise MailboxFull."""
         check_world()

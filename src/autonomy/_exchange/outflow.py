@@ -1,14 +1,26 @@
 """The mailbox of one worker on a far node, as senders here see it: a flow of messages, with places granted ahead.
 
-A message is numbered by the session only when it has its place in the far mailbox, so one that waits for a place holds
-up no other flow. Those who wait have their turns in order.
+A message is sent only when it has its place in the far mailbox, so one that waits for a place holds up no other flow.
+Those who wait stand in a line; when places are granted, their messages are sent for them, all at once.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
+import outcome
 import trio
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    Task,
+    cancel_shielded_checkpoint,
+    checkpoint_if_cancelled,
+    current_task,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from .. import errors
 from .._sansio import cargo
@@ -22,6 +34,14 @@ if TYPE_CHECKING:
     from .outgoing import Outgoing
 
 
+class _Step(Enum):
+    """What has become of the first message in the line."""
+
+    SENT = "sent"
+    TURN = "it is large: its sender sends it by himself, while the others wait"
+    WAIT = "there is no place for it, or no room on the way"
+
+
 class Outflow:
     """One far worker; see `abc.FarMailbox`.
 
@@ -31,27 +51,15 @@ class Outflow:
         is_over: Whether it takes nothing more.
     """
 
-    __slots__ = (
-        "_account",
-        "_changed",
-        "_failure",
-        "_outgoing",
-        "_turn",
-        "_waiting",
-        "_wire",
-        "is_over",
-        "number",
-        "worker",
-    )
+    __slots__ = ("_account", "_failure", "_line", "_outgoing", "_sends_large", "_wire", "is_over", "number", "worker")
 
     def __init__(self, outgoing: Outgoing, worker: str) -> None:
         self._outgoing = outgoing
         self._wire = outgoing.wire
         self._account = Flow()
-        self._turn = trio.Lock()
-        self._changed = trio.lowlevel.ParkingLot()
+        self._line: dict[Task, Envelope] = {}
+        self._sends_large = False
         self._failure: Failure | None = None
-        self._waiting = 0
         self.worker = worker
         self.is_over = False
         self.number: int | None = None
@@ -64,73 +72,106 @@ class Outflow:
     @property
     def is_idle(self) -> bool:
         """Whether nobody sends on it just now."""
-        return not self._waiting
+        return not self._line and not self._sends_large
 
     # --- senders
 
     def put_nowait(self, envelope: Envelope) -> None:
         """Send an envelope; see `abc.FarMailbox`."""
-        self._check(envelope)
+        if self._failure is not None:
+            raise self._error(self._failure)
         account = self._account
-        if self._waiting or self.number is None or account.credit <= 0:
+        if self._line or self._sends_large or self.number is None or account.sent >= account.total:
             raise trio.WouldBlock
-        if envelope.kind != MESSAGE:
-            self._outgoing.asks(envelope)
-        if not self._wire.offer(self._item(self.number, envelope)):
-            self._outgoing.asks_not(envelope)
+        if self._wire.is_large(envelope.body) or not self._offer(self.number, envelope):
             raise trio.WouldBlock
-        account.send()
-        self._say_want()
+        if account.sent >= account.speak_at:
+            self._say_want()
 
     async def put(self, envelope: Envelope) -> None:
         """Send an envelope as soon as it has a place; see `abc.FarMailbox`."""
-        self._waiting += 1
-        try:
-            async with self._turn:
-                await self._put(envelope)
-        finally:
-            self._waiting -= 1
+        await checkpoint_if_cancelled()
+        if self._failure is not None:
+            raise self._error(self._failure)
+        if len(envelope.body) > MAX_MESSAGE_BYTES // 4:
+            check_message(envelope.body, MAX_MESSAGE_BYTES)  # whatever this node's own limit is
+        step = self._attempt(envelope) if self.is_idle else _Step.WAIT
+        if step is _Step.WAIT:
+            step = await self._wait_in_line(envelope)
+        elif step is _Step.SENT:
+            self._say_want()
+            await cancel_shielded_checkpoint()
+        if step is _Step.TURN:
+            await self._send_large(envelope)
 
-    async def _put(self, envelope: Envelope) -> None:
-        number = await self._wait_for_credit(envelope)
-        self._account.send()
+    async def _wait_in_line(self, envelope: Envelope) -> _Step:
+        task = current_task()
+        self._line[task] = envelope
+        self._say_want()
+
+        def leave(_: RaiseCancelT) -> Abort:
+            del self._line[task]
+            return Abort.SUCCEEDED
+
+        step: _Step = await wait_task_rescheduled(leave)
+        return step
+
+    def serve(self) -> None:
+        """Send what is first in the line, as long as there are places and room."""
+        while self._line and not self._sends_large:
+            task, envelope = next(iter(self._line.items()))
+            step = self._attempt(envelope)
+            if step is _Step.WAIT:
+                break
+            del self._line[task]
+            reschedule(task, outcome.Value(step))
+        self._say_want()
+
+    def _attempt(self, envelope: Envelope) -> _Step:
+        if self.number is None:
+            self.number = self._outgoing.open(self)
+        if self._account.credit <= 0:
+            self._account.stalled()
+            return _Step.WAIT
+        if self._wire.is_large(envelope.body):
+            self._sends_large = True
+            return _Step.TURN
+        if self._offer(self.number, envelope):
+            return _Step.SENT
+        self._wire.when_room(self.serve)
+        return _Step.WAIT
+
+    def _offer(self, number: int, envelope: Envelope) -> bool:
+        if not self._wire.offer(self._item(number, envelope)):
+            return False
         if envelope.kind != MESSAGE:
             self._outgoing.asks(envelope)
+        self._account.sent += 1
+        return True
+
+    async def _send_large(self, envelope: Envelope) -> None:
+        assert self.number is not None
+        self._account.send()
+        self._outgoing.asks(envelope)
         try:
-            await self._wire.send(self._item(number, envelope))
+            await self._wire.send(self._item(self.number, envelope))
         except BaseException as error:
             self._outgoing.asks_not(envelope)
             self._account.take_back()
             if isinstance(error, WireDown):
                 raise self._down(str(error)) from None
             raise
-        self._say_want()
-
-    async def _wait_for_credit(self, envelope: Envelope) -> int:
-        """Return the number of the flow, once a message may be sent on it."""
-        while True:
-            self._check(envelope)
-            if self.number is None:
-                self.number = self._outgoing.open(self)
-            if self._account.credit > 0:
-                return self.number
-            self._account.stalled()
-            self._say_want()
-            await self._changed.park()
-
-    def _check(self, envelope: Envelope) -> None:
-        if self._failure is not None:
-            raise self._error(self._failure)
-        if len(envelope.body) > MAX_MESSAGE_BYTES // 4:
-            check_message(envelope.body, MAX_MESSAGE_BYTES)  # whatever this node's own limit is
+        finally:
+            self._sends_large = False
+            self.serve()
 
     def _say_want(self) -> None:
-        wanted = self._account.want(self._waiting)
-        if wanted is not None and self.number is not None:
+        wanted = self._account.want(len(self._line))
+        if wanted is not None and self.number is not None and not self.is_over:
             self._wire.tell(cargo.Want(self.number, wanted))
 
     def _item(self, flow: int, envelope: Envelope) -> cargo.Message | cargo.Request:
-        sender = envelope.sender.partition("@")[0]
+        sender = envelope.sender and envelope.sender.partition("@")[0]
         if envelope.kind == MESSAGE:
             return cargo.Message(flow, envelope.body, sender)
         if envelope.kind == REPLY:
@@ -145,19 +186,21 @@ class Outflow:
     def granted(self, total: int) -> None:
         """More may be sent."""
         self._account.granted(total)
-        self._changed.unpark_all()
+        self.serve()
 
     def give_back(self) -> None:
         """Give back what is not used; who waits will want more."""
         assert self.number is not None
         self._wire.tell(cargo.GiveBack(self.number, self._account.give_back()))
-        self._changed.unpark_all()
+        self.serve()
 
     def end(self, failure: Failure) -> None:
         """Nothing more is taken: who waits, or comes yet, is told why."""
         self._failure = failure
         self.is_over = True
-        self._changed.unpark_all()
+        line, self._line = self._line, {}
+        for task in line:
+            reschedule(task, outcome.Error(self._error(failure)))
 
     def _error(self, failure: Failure) -> NoReply:
         kind: type[NoReply] = getattr(errors, failure.kind)

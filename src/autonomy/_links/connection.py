@@ -32,7 +32,7 @@ class Connection:
         answer_by: When the far node must have agreed to a session on it.
     """
 
-    __slots__ = ("_frames", "_is_dropped", "_news", "answer_by", "link", "pulse")
+    __slots__ = ("_frames", "_is_dropped", "_news", "answer_by", "is_awake", "link", "pulse")
 
     def __init__(self, link: Link, liveness: Liveness, now: float, answer_by: float) -> None:
         self.link = link
@@ -41,6 +41,8 @@ class Connection:
         self._frames: deque[Frame] = deque()
         self._news = trio.Event()
         self._is_dropped = False
+        self.is_awake = True
+        """Whether the writer will look for something to write, without being told."""
 
     @property
     def is_dropped(self) -> bool:
@@ -54,6 +56,7 @@ class Connection:
 
     def wake(self) -> None:
         """Have the writer look for something to write."""
+        self.is_awake = True
         self._news.set()
 
     def drop(self) -> None:
@@ -63,8 +66,10 @@ class Connection:
 
     async def news(self) -> None:
         """Wait for something to write, or to be dropped."""
+        self.is_awake = False
         await self._news.wait()
         self._news = trio.Event()
+        self.is_awake = True
 
     def take(self) -> bytes:
         """Return as much of what waits as one message holds; nothing if nothing waits."""

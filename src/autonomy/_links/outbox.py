@@ -1,14 +1,16 @@
 """What waits to go to a far node: items, in order, until the writer of a link takes as many as make a frame.
 
 A frame costs the session and the codec what a dozen items cost, so it is filled with whatever has come up meanwhile.
-What is owed and large comes in parts, which take turns with all that is behind them.
+What is large goes in parts, one with each frame, and the large ones take turns: nobody waits for all of one.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
+
+import trio
 
 from .._sansio.cargo import Item, Message, Part, Reply, Request
 
@@ -18,57 +20,93 @@ _OVERHEAD: Final = 48
 """Bytes of an item beside its text, more or less."""
 
 
+class Parts:
+    """Something large, as far as it waits.
+
+    Attributes:
+        left: Those of its parts that have not gone.
+        gone: Set when all have, or none will any more.
+        has_begun: Whether some have.
+    """
+
+    __slots__ = ("gone", "has_begun", "left")
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self.left = deque(parts)
+        self.gone = trio.Event()
+        self.has_begun = False
+
+
 class Outbox:
     """Items that wait.
 
     Attributes:
-        size: Bytes of them all, more or less.
+        items: Those that go whole.
+        size: Bytes of these, more or less.
+        large_size: Bytes of the parts that wait.
     """
 
-    __slots__ = ("_items", "_large", "size")
+    __slots__ = ("_large", "items", "large_size", "size")
 
     def __init__(self) -> None:
-        self._items: deque[Item] = deque()
-        self._large: deque[deque[Item]] = deque()
+        self.items: deque[Item] = deque()
+        self._large: deque[Parts] = deque()
         self.size = 0
+        self.large_size = 0
 
     def __bool__(self) -> bool:
-        return bool(self._items or self._large)
+        return bool(self.items or self._large)
 
     def add(self, item: Item) -> None:
         """Have an item go behind those that wait."""
-        self._items.append(item)
+        self.items.append(item)
         self.size += size_of(item)
 
-    def add_large(self, parts: Sequence[Item]) -> None:
-        """Have the parts of something large go, one with each frame."""
-        self._large.append(deque(parts))
-        self.size += sum(map(size_of, parts))
+    def add_large(self, parts: Iterable[Part]) -> Parts:
+        """Have the parts of something large go."""
+        large = Parts(parts)
+        self._large.append(large)
+        self.large_size += sum(len(part.data) for part in large.left)
+        return large
 
     def take(self, most: int) -> list[Item]:
         """Return what goes next, about `most` bytes of it; there must be something."""
         taken: list[Item] = []
-        items, size = self._items, 0
+        items, size = self.items, 0
         while items and size < most and len(taken) < _MOST:
             item = items.popleft()
             size += size_of(item)
             taken.append(item)
-        if self._large and size < most:
-            parts = self._large.popleft()
-            part = parts.popleft()
-            size += size_of(part)
-            taken.append(part)
-            if parts:
-                self._large.append(parts)
         self.size -= size
+        if self._large:
+            taken.append(self._take_part())
         return taken
+
+    def _take_part(self) -> Part:
+        large = self._large.popleft()
+        large.has_begun = True
+        part = large.left.popleft()
+        self.large_size -= len(part.data)
+        if large.left:
+            self._large.append(large)
+        else:
+            large.gone.set()
+        return part
+
+    def abandon(self, large: Parts) -> None:
+        """Let what is left of something large not go."""
+        if large in self._large:
+            self._large.remove(large)
+            self.large_size -= sum(len(part.data) for part in large.left)
 
     def clear(self) -> list[Item]:
         """Return all that waits, and forget it."""
-        left = [*self._items, *(part for parts in self._large for part in parts)]
-        self._items.clear()
+        left = [*self.items, *(part for large in self._large for part in large.left)]
+        for large in self._large:
+            large.gone.set()
+        self.items.clear()
         self._large.clear()
-        self.size = 0
+        self.size = self.large_size = 0
         return left
 
 
@@ -77,6 +115,4 @@ def size_of(item: Item) -> int:
     kind = type(item)
     if kind is Message or kind is Request or kind is Reply:
         return len(item.body) + _OVERHEAD  # type: ignore[union-attr]  # mypy does not follow `kind`
-    if kind is Part:
-        return len(item.data) + _OVERHEAD  # type: ignore[union-attr]
     return _OVERHEAD

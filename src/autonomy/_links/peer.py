@@ -30,8 +30,8 @@ from .._sansio.session_terms import Limits, State
 from .._sansio.spiffe import PeerIdentity
 from ..abc import Link, LinkLost, LinkRefused, Transport, WireDown
 from ..errors import IdentityError, ProtocolError
-from .connection import MESSAGE, Connection
-from .outbox import Outbox, size_of
+from .connection import Connection
+from .outbox import Outbox, Parts, size_of
 
 _log = logs.get_logger("links")
 _security = logs.get_logger("security")
@@ -39,7 +39,7 @@ PART: Final = 2**16
 """Bytes of a part of something large: enough to be worth a frame, small enough for others to go between."""
 _LARGE: Final = PART // 4
 """Characters that may be more bytes than a part."""
-_BACKLOG: Final = 2**18
+_BACKLOG: Final = 2**17
 """Bytes that may wait to be written before senders wait, so that nobody waits long behind the others."""
 _OWED: Final = 64 * 2**20
 """Bytes that a far node may have asked for and not take."""
@@ -118,9 +118,8 @@ class Peer:
         self._writes: Connection | None = None
         self._joiner = Joiner(settings.largest + _BESIDE)
         self._large: dict[int, bytes] = {}
-        self._being_sent: set[int] = set()
+        self._want_room: dict[Callable[[], None], None] = {}
         self._number = 0
-        self._turn = trio.Lock()
         self._changed = trio.lowlevel.ParkingLot()
         self._sessions = 0
         self._is_dialling = False
@@ -155,48 +154,56 @@ class Peer:
     def tell(self, item: Item) -> None:
         """Send what is owed. It never waits; what has no room yet goes later."""
         if size_of(item) > _LARGE and len(body := cargo.encode(item)) > PART:
-            self._outbox.add_large(self._parts(body)[1])
+            self._add_large(body)
         else:
             self._outbox.add(item)
-        if self._outbox.size > _OWED:
-            _log.warning("node takes no answers", node=self.node, bytes=self._outbox.size)
+        if self._outbox.size + self._outbox.large_size > _OWED:
+            _log.warning("node takes no answers", node=self.node, bytes=self._outbox.size + self._outbox.large_size)
             self.give_up("it takes no answers")
             return
         self._wake()
 
+    def is_large(self, text: str) -> bool:
+        """Whether an item with such a text is for `send`, and for `offer` otherwise."""
+        return len(text) > _LARGE
+
     def offer(self, item: Item) -> bool:
-        """Send an item if it is small and there is room now; return whether it was sent."""
-        if self._outbox.size > _BACKLOG or size_of(item) > _LARGE or self._turn.locked():
+        """Send an item that is not large, if there is room now; return whether it was sent."""
+        outbox = self._outbox
+        if outbox.size > _BACKLOG:
             return False
-        self._outbox.add(item)
-        if self._writes is not None:
-            self._writes.wake()
-        else:
+        outbox.items.append(item)
+        outbox.size += size_of(item)
+        if self._writes is None:
             self._wake()
+        elif not self._writes.is_awake:
+            self._writes.wake()
         return True
 
+    def when_room(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called once when there is room again."""
+        self._want_room[tell] = None
+
     async def send(self, item: Item) -> None:
-        """Send an item as soon as there is room, behind those who wait already. Cancelled, it was not sent.
+        """Send a large item, beside others. Returns when the last of it is on its way. Cancelled, it was not sent.
 
         Raises:
             WireDown: The session ended meanwhile, so it was not sent.
         """
         session = self._sessions
-        if size_of(item) <= _LARGE or len(body := cargo.encode(item)) <= PART:
-            await self._send_within(item, session)
-            return
-        number, parts = self._parts(body)
-        self._being_sent.add(number)
+        number, large = self._add_large(cargo.encode(item))
+        self._wake()
         try:
-            for part in parts:
-                await self._send_within(part, session)
+            await large.gone.wait()
         except BaseException:
-            self._large.pop(number, None)
-            if session == self._sessions:
-                self.tell(Part(number, True, b""))
+            if session == self._sessions and large.left:
+                self._outbox.abandon(large)
+                self._large.pop(number, None)
+                if large.has_begun:
+                    self.tell(Part(number, True, b""))
             raise
-        finally:
-            self._being_sent.discard(number)
+        if session != self._sessions and large.left:
+            raise WireDown(self._reason)
 
     def give_up(self, reason: str) -> None:
         """End the session at once, and all links with it."""
@@ -251,21 +258,12 @@ class Peer:
 
     # --- sending
 
-    def _parts(self, body: bytes) -> tuple[int, list[Part]]:
-        if not self._session.unacknowledged and not self._outbox:  # all that was sent whole has arrived
-            self._large = {number: self._large[number] for number in self._being_sent if number in self._large}
+    def _add_large(self, body: bytes) -> tuple[int, Parts]:
+        if not (self._session.unacknowledged or self._outbox or self._held):
+            self._large.clear()  # all has arrived
         self._number += 1
         self._large[self._number] = body  # should the session end, somebody wants to know what is lost
-        return self._number, list(cargo.parted(self._number, body, PART))
-
-    async def _send_within(self, item: Item, session: int) -> None:
-        async with self._turn:
-            while self._sessions == session and self._outbox.size > _BACKLOG:
-                await self._changed.park()
-            if self._sessions != session:
-                raise WireDown(self._reason)
-            self._outbox.add(item)
-            self._wake()
+        return self._number, self._outbox.add_large(cargo.parted(self._number, body, PART))
 
     def _wake(self) -> None:
         """See to it that what waits is sent, by a link that there is or by one that is to be dialled."""
@@ -277,17 +275,17 @@ class Peer:
         self._look_again()
 
     def _fill(self) -> None:
-        """Put as much of what waits as one message takes, and the session has room for, into frames."""
-        size = 0
-        while (self._held or self._outbox) and size < MESSAGE:
-            body = self._held or cargo.encode_all(self._outbox.take(PART))
-            self._held = b""
-            if not self._session.has_room(len(body)):
-                self._held = body
-                break
-            size += len(body)
+        """Put as much of what waits as makes a frame into the session, if that has room for it."""
+        if not self._held and self._outbox:
+            self._held = cargo.encode_all(self._outbox.take(PART))
+        if self._held and self._session.has_room(len(self._held)):
+            body, self._held = self._held, b""
             self._do(self._session.send(body, self._clock()))
-        if self._outbox.size <= _BACKLOG and self._changed:
+        if self._want_room and self._outbox.size <= _BACKLOG // 2:
+            waiting, self._want_room = self._want_room, {}
+            for tell in waiting:
+                tell()
+        if self._changed:
             self._changed.unpark_all()
 
     # --- the session
@@ -356,6 +354,7 @@ class Peer:
         self._writes = None
         held, self._held = self._held, b""
         waiting = self._outbox.clear()
+        self._want_room.clear()
         large, self._large = self._large, {}
         self._changed.unpark_all()
         written = _whole(_items(down.written), large)

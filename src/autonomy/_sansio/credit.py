@@ -210,13 +210,15 @@ class Flow:
     Attributes:
         sent: How many messages were sent.
         total: How many may be, from the beginning.
+        speak_at: When so many were sent, `want` has something to say, also if nobody waits.
     """
 
-    __slots__ = ("_gave_back_at", "_said", "_stalled_at", "_window", "sent", "total")
+    __slots__ = ("_gave_back_at", "_said", "_stalled_at", "_window", "sent", "speak_at", "total")
 
     def __init__(self) -> None:
         self.sent = 0
         self.total = 0
+        self.speak_at = 0
         self._said = 0
         self._window = FIRST_WINDOW
         self._gave_back_at = 0
@@ -248,6 +250,7 @@ class Flow:
         if self.total > self._stalled_at:
             self._stalled_at = self.total
             self._window = min(2 * self._window, WINDOW)
+            self._plan()
 
     def want(self, waiting: int) -> int | None:
         """Return what to say is wanted, with so many messages waiting; None if that has been said, or nearly so."""
@@ -258,10 +261,16 @@ class Flow:
         if not is_much and not is_missed:
             return None
         self._said = wanted
+        self._plan()
         return wanted
+
+    def _plan(self) -> None:
+        """Reckon `speak_at`: half a window before what is wanted is sent, if a window is asked ahead."""
+        self.speak_at = max(self._said - self._window + self._window // 2, self._gave_back_at + 1)
 
     def give_back(self) -> int:
         """Give back what is unused; return how many were sent. Whoever waits has to `want` anew."""
         self.total = self._said = self._gave_back_at = self._stalled_at = self.sent
         self._window = FIRST_WINDOW
+        self._plan()
         return self.sent
