@@ -155,11 +155,13 @@ class Node(Calls):
             TypeError, ValueError: It is no address, or that of this node; or this node has no credentials.
             IdentityError: Who answers there is no node of this zone, or not the one called `name`.
             Unreachable: Nobody answered there in time.
+            NodeDown: This node is stopping.
         """
         if self._remoting is None:
             raise ValueError("a node without credentials has no links: open it with credentials=…")
         if name is not None:
             check_node_name(name)
+        self._router.check_open()
         found = await self._remoting.connect(address, name, check_delay(timeout, "timeout", zero=False))
         return RemoteNode(self, found, partial(self._remoting.identity_of, found))
 

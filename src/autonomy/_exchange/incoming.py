@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from .. import logs
+from .._actors.inbox import Inbox
 from .._actors.reserved import Reserved
 from .._sansio import cargo
 from .._sansio.address import check_name
@@ -38,9 +39,10 @@ class Inflow:
         worker: Its name.
         places: The places of its mailbox; None once nothing more is taken.
         failure: Why nothing is.
+        no_reply: Why it takes no requests, if it takes messages.
     """
 
-    __slots__ = ("_here", "_number", "_wire", "failure", "places", "worker")
+    __slots__ = ("_here", "_number", "_wire", "failure", "no_reply", "places", "worker")
 
     def __init__(self, wire: Wire, here: str, number: int, worker: str) -> None:
         self._wire = wire
@@ -49,6 +51,7 @@ class Inflow:
         self.worker = worker
         self.places: Reserved | None = None
         self.failure: Failure | None = None
+        self.no_reply: Failure | None = None
 
     def grant(self, total: int) -> None:
         """Let the far node send so many in all."""
@@ -101,6 +104,11 @@ class Incoming:
             flow.shut(failure)
         else:
             flow.places = target.reserve()
+            if isinstance(target, Inbox):
+                text = (
+                    f"{flow.worker!r} on node {self._runtime.name!r} is a mailbox, which cannot reply. Use send_message"
+                )
+                flow.no_reply = Failure("WorkerNotFound", text, "not_sent")
 
     def want(self, item: cargo.Want) -> None:
         """It has messages to send."""
@@ -147,7 +155,7 @@ class Incoming:
         if item.id in self._asked:
             raise ProtocolError(f"request {item.id} was made twice")
         sender = self._sender(item.sender)
-        failure = self._failure(flow) or self._here.cycle(flow.worker, item.chain)
+        failure = self._failure(flow) or flow.no_reply or self._here.cycle(flow.worker, item.chain)
         if failure is not None:
             self._leave_place(flow, None, failure)
             self._wire.tell(cargo.Failed(item.id, failure))

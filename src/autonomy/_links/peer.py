@@ -129,6 +129,7 @@ class Peer:
         self._nonce = 0
         self._due = -math.inf
         self._sleep = trio.CancelScope()
+        self._keeps = False
         self._runs = False
 
     def __repr__(self) -> str:
@@ -149,6 +150,11 @@ class Peer:
     def want(self) -> None:
         """Have a session, if there is none."""
         self._do(self._session.want(self._clock()))
+        self._look_again()
+
+    def keep(self) -> None:
+        """Have a session whenever the far node can be reached, from now until `close`."""
+        self._keeps = True
         self._look_again()
 
     def tell(self, item: Item) -> None:
@@ -213,6 +219,7 @@ class Peer:
 
     async def close(self, code: CloseCode) -> None:
         """Leave in good order: returns when the far node has taken all, or its time is up."""
+        self._keeps = False
         while self._outbox or self._held:
             await self._changed.park()
         self._do(self._session.close(code, self._clock()))
@@ -319,6 +326,7 @@ class Peer:
                 if isinstance(used, Connection):
                     self._writes = used
                     used.wake()
+                self._look_now()  # its pulse is due before the agreement was
             case Down():
                 self._down(event)
 
@@ -430,6 +438,7 @@ class Peer:
         try:
             async with self._settings.transport.dial(address, self.node) as link:
                 self._is_dialling = False
+                self._do(self._session.want(self._clock()))
                 await self.use(link, dialled=True)
         except LinkLost as error:
             self._is_dialling = False
@@ -469,6 +478,9 @@ class Peer:
         if due < self._due:
             self._sleep.deadline = self._due = due
 
+    def _look_now(self) -> None:
+        self._sleep.deadline = self._due = -math.inf
+
     async def _run(self) -> None:
         """See to all that is due, as long as there is anything to see to."""
         while True:
@@ -478,13 +490,14 @@ class Peer:
                 self._do(self._session.tick(now))
             dues = [self._see_to(each, now) for each in list(self._connections)]
             due = min([self._session.deadline, *dues])
-            if self._session.wants_dial and not self._is_dialling and self.address is not None:
+            wants_dial = self._session.wants_dial or (self._keeps and self._session.state is State.NONE)
+            if wants_dial and not self._is_dialling and self.address is not None:
                 if now >= self._dial_at:
                     self._is_dialling = True
                     self._settings.start_soon(self._dial, self.address)
                 else:
                     due = min(due, self._dial_at)
-            if self._session.state is State.NONE and not self._connections:
+            if self._session.state is State.NONE and not self._connections and not self._keeps:
                 self._runs = False
                 return
             self._due = due

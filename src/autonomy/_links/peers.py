@@ -69,6 +69,7 @@ class Peers:
                 try:
                     peer = await self._introduce(address, name)
                     if await peer.wait_up():
+                        peer.keep()
                         return peer
                     failure = peer.failure or failure
                 except LinkLost as error:
