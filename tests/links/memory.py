@@ -76,6 +76,14 @@ class MemoryNetwork:
                 del self._servers[address]
             nursery.cancel_scope.cancel()
 
+    def lane(self, sender: str, receiver: str) -> Lane:
+        """Return one direction of a new link."""
+        return Lane(self._limits.message)
+
+    async def reach(self, caller: str, address: str) -> None:
+        """Take as long as it takes until somebody at an address may be talked to."""
+        await trio.lowlevel.checkpoint()
+
     def connect(self, caller: str, address: str, node: str | None) -> MemoryLink:
         """Return the caller's end of a new link.
 
@@ -89,7 +97,7 @@ class MemoryNetwork:
             raise LinkRefused(f"no link to {address}: nobody listens there")
         if node not in (None, server.node):
             raise LinkLost(f"no link to {address}: it is node {server.node!r}, not {node!r}")
-        there, back = _Lane(self._limits.message), _Lane(self._limits.message)
+        there, back = self.lane(caller, server.node), self.lane(server.node, caller)
         near = MemoryLink(server.node, there, back, self._limits)
         far = MemoryLink(caller, back, there, self._limits)
         server.nursery.start_soon(_handled, server.handle, far)
@@ -107,7 +115,7 @@ class MemoryTransport:
     async def dial(self, address: str, node: str | None) -> AsyncGenerator[Link]:
         """Open a link to a node at ``wss://host:port``; see `abc.Transport`."""
         parse_address(address)
-        await trio.lowlevel.checkpoint()
+        await self._network.reach(self._node, address)
         link = self._network.connect(self._node, address, node)
         try:
             yield link
@@ -140,7 +148,7 @@ def identity_of(node: str) -> PeerIdentity:
 class MemoryLink:
     """One end of a link in memory; see `abc.Link`."""
 
-    def __init__(self, peer: str, outgoing: _Lane, incoming: _Lane, limits: LinkLimits) -> None:
+    def __init__(self, peer: str, outgoing: Lane, incoming: Lane, limits: LinkLimits) -> None:
         self._peer = identity_of(peer)
         self._outgoing = outgoing
         self._incoming = incoming
@@ -189,7 +197,7 @@ class MemoryLink:
         self._incoming.lose(reason)
 
 
-class _Lane:
+class Lane:
     """Messages on their way in one direction."""
 
     def __init__(self, most: int) -> None:
