@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from autonomy import Context, Node, NodeDown, info, open_node
+from autonomy.identity import ZoneAuthority
 
 from .workers import Echo, Recorder
 
@@ -60,14 +62,14 @@ def waits(**options: Any) -> bool:
     return stopping.stopped
 
 
-def name_of(name: str | None = None) -> tuple[str, str]:
+def name_of(name: str | None = None, **options: Any) -> tuple[str, str]:
     """Return the full and the short name of a program's node."""
     names: list[str] = []
 
     async def main(node: Node) -> None:
         names.extend((node.name, node.short_name))
 
-    start(main, name)
+    start(main, name, **options)
     full, short = names
     return full, short
 
@@ -221,6 +223,17 @@ def test_cluster_and_zone_come_before_the_short_name(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ZONE", "z1")
 
     assert name_of("main") == ("c1-z1-main", "main")
+
+
+def test_a_node_with_a_certificate_has_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = ZoneAuthority.create(tmp_path / "zone", "z.test")
+
+    assert name_of(credentials=authority.credentials("kitchen")) == ("kitchen", "kitchen")
+    monkeypatch.setenv("CLUSTER", "c1")
+    assert name_of(credentials=authority.credentials("c1-kitchen")) == ("c1-kitchen", "kitchen")
+    assert name_of("kitchen", credentials=authority.credentials("c1-kitchen")) == ("c1-kitchen", "kitchen")
+    with pytest.raises(ValueError, match="'c1-shop', but its certificate is that of 'c1-kitchen'"):
+        name_of("shop", credentials=authority.credentials("c1-kitchen"))
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

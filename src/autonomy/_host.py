@@ -69,9 +69,14 @@ class Environment:
         """Return whether to go on after ``main``: what the environment says, else what the program wants."""
         return wanted if self.wait_until_interrupted is None else self.wait_until_interrupted
 
+    @property
+    def prefix(self) -> str:
+        """What full names begin with, before the short name: ``{cluster}-{zone}-``, as far as these are known."""
+        return "".join(f"{part}-" for part in (self.cluster, self.zone) if part)
+
     def full_name(self, short_name: str | None) -> str:
         """Return a node's full name, ``{cluster}-{zone}-{short}`` where cluster and zone are known."""
-        return check_node_name("-".join(part for part in (self.cluster, self.zone, self.short(short_name)) if part))
+        return check_node_name(self.prefix + self.short(short_name))
 
     def short(self, short_name: str | None) -> str:
         """Return a node's short name: the one that is given, else the environment's, else ``node``."""

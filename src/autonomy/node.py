@@ -342,7 +342,8 @@ class Node(Calls):
         Args:
             main: An async function of the node. What it raises comes out of here, after the node has ended in good
                 order.
-            name: Short name of the node; else the environment variable NODE, else ``node``.
+            name: Short name of the node; else the environment variable NODE, else what its certificate says, else
+                ``node``.
             wait_until_interrupted: Whether to go on after `main` has returned.
             http_server: An application to serve; see `HttpServer`.
             options: As for `open_node`.
@@ -363,10 +364,11 @@ class Node(Calls):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
-            full_name = environment.full_name(name)
+            short_name, full_name = environment.short(name), environment.full_name(name)
             credentials = options.get("credentials")
             if name is None and environment.short_name is None and isinstance(credentials, Credentials):
                 full_name = credentials.name
+                short_name = full_name.removeprefix(environment.prefix)
             opening = open_node(full_name, **options)  # type: ignore[arg-type]  # it checks them
 
             def beside(node: Node) -> AbstractAsyncContextManager[None]:
@@ -375,7 +377,7 @@ class Node(Calls):
             program = _host.Program(main, wait=environment.waits(wait_until_interrupted), beside=beside)
 
             def prepare(node: Node) -> float:
-                node._short_name = environment.short(name)
+                node._short_name = short_name
                 node._on_leaving = program.end
                 return node._drain_timeout + _CLOSING + 1 + (GRACE if http_server is not None else 0)
 
