@@ -138,6 +138,7 @@ class Router:
 
         Raises:
             MailboxFull: No room came within `seconds`, or the sender is the worker that should make it.
+            Unreachable: No link to its node came within `seconds`.
             WorkerNotFound: The mailbox was closed meanwhile.
             NoReply: What else keeps a message from another node.
         """
@@ -155,6 +156,9 @@ class Router:
             text = f"mailbox {name!r} on node {here!r} was closed"
             raise WorkerNotFound(text, outcome="not_sent", worker=name, node=here) from None
         elapsed = self._runtime.clock() - started
+        if not isinstance(target, (Queue, Inbox)) and not target.is_linked:
+            text = f"node {here!r} could not be reached within {seconds:g} s"
+            raise Unreachable(text, outcome="not_sent", worker=name, node=here, elapsed=elapsed)
         text = f"mailbox of {name!r} on node {here!r} stayed full for {seconds:g} s"
         raise MailboxFull(text, outcome="not_sent", worker=name, node=here, elapsed=elapsed)
 

@@ -74,6 +74,11 @@ class FarInbox:
         self.number = number
         self.closed = False
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether there is a link there at this moment."""
+        return self._find(self.name).is_linked
+
     def put_nowait(self, envelope: Envelope) -> None:
         """Send a reply; see `abc.FarMailbox`."""
         if self.name:

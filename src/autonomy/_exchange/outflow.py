@@ -70,6 +70,11 @@ class Outflow:
         return self._wire.node
 
     @property
+    def is_linked(self) -> bool:
+        """Whether there is a link there at this moment."""
+        return self._wire.is_up
+
+    @property
     def is_idle(self) -> bool:
         """Whether nobody sends on it just now."""
         return not self._line and not self._sends_large
