@@ -31,6 +31,7 @@ async def main() -> None:
             await kitchen.start_worker("oven", Oven())
             await shop.start_worker("baker", Baker())
 
+            assert kitchen.address is not None  # it listens
             far = await shop.connect(kitchen.address)  # once; from then on names are enough
             print(far.name, await far.identifier())
             print(await shop.send_and_receive("baker", "bread"))
@@ -50,4 +51,5 @@ trio.run(main)
 # prints:
 #   kitchen spiffe://bakery.example/node/kitchen
 #   bread, baked for baker@shop
-#   WorkerFailed...
+#   ValueError on kitchen
+#   the kitchen is closed: not_sent

@@ -1,6 +1,6 @@
-"""Actors in structured concurrency: workers that answer messages, on nodes that supervise them.
+"""Actors in structured concurrency: workers that answer messages, on nodes that supervise them and link up.
 
-Start reading at `Node`. Errors are in `autonomy.errors`.
+Start reading at `Node`. Errors are in `autonomy.errors`, certificates for linked nodes in `autonomy.identity`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from . import errors
 from ._actors.gathering import gather
 from ._actors.mailbox import Mailbox
 from ._sansio.backoff import Backoff
+from ._sansio.keepalive import Liveness
 from ._sansio.reports import DeadLetter, Down, NodeStatistics, WorkerInfo
 from ._sansio.restarts import ChildSpec, Escalate, Restart, Resume, Stop
+from ._sansio.rights import Rights
 from ._serving import HttpServer
+from ._zone.remote import RemoteNode
 from ._zone.zone import Zone
 from .abc import Context, NodeRef, ThreadContext, Timer, Watch, Worker
 from .errors import (
@@ -45,6 +48,7 @@ __all__ = [
     "Down",
     "Escalate",
     "HttpServer",
+    "Liveness",
     "Mailbox",
     "MailboxFull",
     "NoReply",
@@ -53,9 +57,11 @@ __all__ = [
     "NodeRef",
     "NodeStatistics",
     "NotAllowed",
+    "RemoteNode",
     "Restart",
     "RestartLimitReached",
     "Resume",
+    "Rights",
     "Stop",
     "ThreadContext",
     "Timer",

@@ -19,8 +19,16 @@ from ._sansio.restarts import Supervision
 from ._sansio.spiffe import PeerIdentity
 
 Allow = object
-"""Who may reach a worker from other nodes: None (whoever may message this node), ``"local"``, a pattern or a list of
-patterns of short node names, or a callable that is given the peer's identity."""
+"""Who may reach a worker from other nodes: send it messages, and watch it. It narrows `Rights.message` and never widens
+it.
+
+None: whoever may message this node. ``"local"``: nobody. A pattern of short node names, such as ``"main*"``, or a list
+of patterns. Or a function that is given the peer's `identity.PeerIdentity` and returns whether it may; it runs in the
+node's own thread, so it must be quick, and if it raises that is a no.
+
+Asked when a node begins to send to the worker, and not again for each message. Whoever may not gets `NotAllowed`.
+Workers and programs of the same node are never asked, and replies need no permission.
+"""
 
 OnConflict = Literal["error", "keep", "replace"]
 
@@ -151,6 +159,10 @@ class Wire(Protocol):
     def identity(self) -> PeerIdentity | None:
         """Who it has proven to be."""
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a session with a link at this moment."""
+
     def want(self) -> None:
         """Have a session, if there is none."""
 
@@ -184,6 +196,10 @@ class FarMailbox(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether it takes nothing more: whoever has more to send asks the `Route` for another one."""
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether there is a link to that node at this moment; without one, what waits does not wait for room alone."""
 
     def put_nowait(self, envelope: Envelope) -> None:
         """Send an envelope.

@@ -115,15 +115,20 @@ class AmbiguousWorker(NoReply):
 
 
 class MailboxFull(NoReply):
-    """No room came in time. The message was not handled and will not be."""
+    """No room came in time, here or on the worker's node. The message was not handled and will not be."""
 
 
 class NodeDown(NoReply):
-    """The node is leaving, has left, or was lost."""
+    """The node is leaving, has left, or was lost: it said goodbye, started anew, was silent for too long, or its
+    address refuses connections.
+
+    Across nodes `outcome` is ``"not_sent"`` if the message surely did not arrive, and ``"maybe_handled"`` if it was on
+    its way.
+    """
 
 
 class Unreachable(NoReply):
-    """No way to that node is known. The message was not sent."""
+    """No way to that node is known, or none was found in time. The message was not sent."""
 
 
 class CallCycle(NoReply):
@@ -131,7 +136,8 @@ class CallCycle(NoReply):
 
 
 class NotAllowed(NoReply):
-    """The other side does not let this sender do that. The message was not handled."""
+    """The other node does not let this one do that, by its `Rights` or by the worker's ``allow=``. The message was not
+    handled."""
 
 
 class WorkerExists(AutonomyError):
@@ -167,4 +173,5 @@ class CodeRefused(AutonomyError):
 
 
 class ProtocolError(AutonomyError):
-    """Bytes from a link that mean nothing, or that the sender had no right to send."""
+    """Bytes from a link that mean nothing, or that the sender had no right to send. It ends the link or the session;
+    no program gets to see it."""

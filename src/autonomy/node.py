@@ -44,7 +44,7 @@ _CLOSING = 14.0
 
 
 class Node(Calls):
-    """Where workers live: starts and stops them, and sends them messages by name.
+    """Where workers live: starts and stops them, and sends them messages by name, here and on linked nodes.
 
     Open one with `open_node` inside a Trio program, or let `Node.start` run a whole program.
 
@@ -202,7 +202,8 @@ class Node(Calls):
             supervision: What follows when its handler raises: `Resume` (the message fails, the worker goes on),
                 `Restart`, `Stop`, `Escalate`.
             mailbox_capacity: How many messages may wait; senders wait when it is full.
-            allow: Who on other nodes may reach it; see `abc.Allow`.
+            allow: Which other nodes may send to it and watch it: None for all that `rights` lets in, ``"local"`` for
+                none, a pattern or a list of patterns of short node names, or a function of the `PeerIdentity`.
             on_conflict: If the name is taken by a worker: ``error``, ``keep`` that one (unless it is stopping: then
                 start this one after it), or ``replace`` it.
             policy: Accepted for older programs; has no effect.

@@ -67,22 +67,26 @@ class Calls:
     ) -> None:
         """Send a message that wants no reply.
 
-        Returns once the message is in the worker's mailbox; waits for that while the mailbox is full. Messages of one
-        sender to one worker are handled in the order in which they were sent.
+        Returns once the message is in the worker's mailbox; waits for that while the mailbox is full. To a worker on
+        another node it returns once a place there is reserved and the message is on its way; if the node is lost before
+        it arrives, it becomes a dead letter here. Messages of one sender to one worker are handled in the order in
+        which they were sent.
 
         Args:
             address: ``"name"``, or ``"name@node"``.
             message: At most `max_message_bytes` (16 MiB) once encoded.
-            node: Full name of the one node to look on.
+            node: Full name of the one node to look on, or the node itself.
             policy: Accepted for older programs; has no effect.
-            timeout: Seconds to wait for room; None for the node's default (30 s).
+            timeout: Seconds to wait for room, and for a link; None for the node's default (30 s).
 
         Raises:
             TypeError: The message is not a str, or another value is of the wrong type.
             ValueError: The message is too large or cannot be encoded, or the address is none.
             WorkerNotFound: Nobody has that name.
             MailboxFull: No room came in time, or the full mailbox is the sender's own.
-            NodeDown: The node is stopping.
+            NodeDown: The node is stopping, or the other node is down.
+            Unreachable: The other node is not known here, or there was no link to it in time.
+            NotAllowed: The other node does not let this one send to that worker.
 
         In each of these cases the message was not sent. Cancelled, it was not sent either. Always a cancellation
         point; a schedule point only when it must wait, or when this node's senders have used up about a millisecond.
@@ -127,6 +131,7 @@ class Calls:
 
         Raises:
             MailboxFull: There is no room. The message was not sent.
+            ValueError: The address is one of another node: sending there may always have to wait.
             TypeError, ValueError, WorkerNotFound, NodeDown: As `send_message`. The message was not sent.
         """
         self._router.send_nowait(address, check_message(message, self._max_message_bytes))
@@ -141,7 +146,7 @@ class Calls:
         Args:
             address: ``"name"``, or ``"name@node"``.
             message: At most `max_message_bytes` (16 MiB) once encoded.
-            node: Full name of the one node to ask.
+            node: Full name of the one node to ask, or the node itself.
             policy: Accepted for older programs; has no effect.
             timeout: Seconds on Trio's clock, at most what is left of the request being handled; None for the node's
                 default (30 s).
@@ -155,9 +160,12 @@ class Calls:
             MailboxFull: No room came in time. The message was not handled.
             WorkerFailed: The worker raised, or returned without replying; see ``remote_traceback``.
             WorkerStopped: The worker ended first. ``outcome`` says whether the message may have been handled.
-            DeadlineExceeded: `timeout` passed. ``outcome`` is ``"not_sent"`` if the message was still queued; it is not
-                handled then. Otherwise it may yet be, and the reply will be dropped.
-            NodeDown: The node is stopping, or stopped meanwhile.
+            DeadlineExceeded: `timeout` passed. ``outcome`` is ``"not_sent"`` if the message was still queued on this
+                node; it is not handled then. Otherwise it may yet be, and the reply will be dropped.
+            NodeDown: The node is stopping, or stopped meanwhile; or the other node is down. ``outcome`` says whether
+                the message may have been handled.
+            Unreachable: The other node is not known here, or there was no link to it in time. It was not sent.
+            NotAllowed: The other node does not let this one send to that worker. It was not handled.
 
         The text of every one that is a `NoReply` contains "timeout". Cancelling withdraws the message if it is still
         queued, and drops the reply otherwise.
@@ -280,7 +288,8 @@ class Calls:
         """Look out for the end of a worker or group.
 
         ``async with node.watch("x") as watch:`` begins the watch, ``await watch.down()`` returns one `Down` when it is
-        gone for good, and at once if there is no such worker. Restarts do not count.
+        gone for good, and at once if there is no such worker. Restarts do not count. A worker on another node is gone
+        when its node is down, too; one on a node that is not known here raises `Unreachable`.
 
         Source: Erlang ``monitor/2``.
         """

@@ -40,9 +40,10 @@ class Down:
 
     Attributes:
         name: The watched address, in full: ``worker@node``.
-        incarnation: Id of the start that ended; empty if there was no such worker when the watch began.
+        incarnation: Id of the start that ended; empty if there was no such worker when the watch began, or if its node
+            is down.
         reason: Why, for people: ``"stopped"``, ``"not found"``, ``"failed: ValueError: …"``, ``"restart limit reached:
-            …"``.
+            …"``, ``"node 'b' is down: …"``.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was accepted and that nobody will handle.
+    """A message that was accepted and that nobody will handle; or, to another node, one that perhaps nobody will.
 
     Attributes:
         to: Full address of the worker it was for.
@@ -76,12 +77,12 @@ class NodeStatistics:
         incarnation: Id of this start of the node.
         workers: Workers that are registered, in whatever state.
         mailboxes: Mailboxes of `Node.send` and `Node.create_mailbox` that are open.
-        queued: Messages that wait in workers' mailboxes.
-        waiting_requests: Requests that await their reply.
+        queued: Messages that wait in workers' mailboxes on this node.
+        waiting_requests: Requests that await their reply, those of other nodes to workers here included.
         timers: Timers that have yet to fire.
-        dead_letters: Messages lost so far, see `DeadLetter`.
+        dead_letters: Messages lost so far, see `DeadLetter`; those to other nodes count where they were sent.
         dropped_replies: Replies so far that came too late, twice, or to a message that wanted none.
-        links: Other nodes that it is linked to.
+        links: Other nodes to which there is a link at this moment.
     """
 
     name: str
