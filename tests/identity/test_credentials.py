@@ -261,6 +261,28 @@ def test_a_new_certificate_replaces_the_old_one_and_who_watches_is_told(
     assert credentials.certificate.public_key() == key.public_key()
 
 
+def test_what_was_put_into_the_folder_since_is_taken_over_and_told_once(
+    credentials: Credentials, authority: ZoneAuthority, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    credentials.on_change(lambda: told.append("own"))
+    credentials.trust.on_change(lambda: told.append("trust"))
+    authority.sign_crl()
+    renewed = authority.credentials("a")
+    renewed.save(tmp_path / "a")
+    authority.credentials("b").save(tmp_path / "b")
+
+    credentials.reload(tmp_path / "a")
+    credentials.reload(tmp_path / "a")
+    with pytest.raises(IdentityError, match="is that of 'b', expected 'a'"):
+        credentials.reload(tmp_path / "b")
+
+    assert told == ["trust", "own"]
+    assert credentials.certificate == renewed.certificate
+    assert credentials._key.public_key() == renewed._key.public_key()
+    assert credentials.trust.crl == authority.crl
+
+
 def test_a_replacement_that_will_not_do_changes_nothing(
     credentials: Credentials, authority: ZoneAuthority, forger: Forger
 ) -> None:

@@ -81,15 +81,23 @@ class Credentials:
             IdentityError: Files are missing, could have been read by others, or do not go together; or the certificate
                 would be refused, for instance because it has expired.
         """
-        folder = Path(folder)
-        check_private_folder(folder)
-        node = read_private(folder / _NODE)
-        what = f"file {str(folder / _NODE)!r}"
-        key, certificate = read_keys(node, what)[0], read_certificates(node, what)[0]
-        ca = read_certificates(read_private(folder / _CA), f"file {str(folder / _CA)!r}")
-        crl = read_crls(read_private(folder / _CRL), f"file {str(folder / _CRL)!r}")
+        key, certificate, ca, crl = _read(Path(folder))
         trust = TrustStore(zone_of_authority(ca[0]), ca=ca, crl=crl, clock=clock, crl_grace=crl_grace)
         return cls(key, certificate, trust)
+
+    def reload(self, folder: Path | str) -> None:
+        """Use what was put into a folder since: a new certificate with its key, new CAs and CRLs, as `replace` does.
+
+        Nothing happens if all of it is known. Blocks for some milliseconds.
+
+        Raises:
+            IdentityError: As for `load` and `replace`. Nothing was changed.
+        """
+        key, certificate, ca, crl = _read(Path(folder))
+        if certificate == self._certificate:
+            self.replace(ca=ca, crl=crl)
+        else:
+            self.replace(key=key, certificate=certificate, ca=ca, crl=crl)
 
     def save(self, folder: Path | str) -> None:
         """Write everything into a folder, which is made with mode 0700; files have mode 0600.
@@ -205,3 +213,17 @@ class Credentials:
             self._trust._check(self._certificate, self._trust._roots)
         except IdentityError as error:
             _log.error("own certificate is no longer trusted", identity=self.uri, reason=error.reason, problem=error)
+
+
+_Read = tuple[PrivateKey, x509.Certificate, tuple[x509.Certificate, ...], tuple[x509.CertificateRevocationList, ...]]
+
+
+def _read(folder: Path) -> _Read:
+    """Return key, certificate, CAs and CRLs, as `Credentials.save` has written them."""
+    check_private_folder(folder)
+    node = read_private(folder / _NODE)
+    what = f"file {str(folder / _NODE)!r}"
+    key, certificate = read_keys(node, what)[0], read_certificates(node, what)[0]
+    ca = read_certificates(read_private(folder / _CA), f"file {str(folder / _CA)!r}")
+    crl = read_crls(read_private(folder / _CRL), f"file {str(folder / _CRL)!r}")
+    return key, certificate, ca, crl
