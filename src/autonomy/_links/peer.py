@@ -450,10 +450,11 @@ class Peer:
         now = self._clock()
         if failed is None and now - self._up_since >= _STEADY:
             self._attempts = 0
-        pause = self._settings.backoff.delay(self._attempts) if self._attempts else 0.0
+        self._refusals = self._refusals + 1 if isinstance(failed, LinkRefused) else 0
+        tries = self._refusals or self._attempts  # however long it went badly before: that nobody listens is soon known
+        pause = self._settings.backoff.delay(tries) if tries else 0.0
         self._dial_at = now + pause * (0.5 + self._settings.chance.random() / 2)
         self._attempts += 1
-        self._refusals = self._refusals + 1 if isinstance(failed, LinkRefused) else 0
         self.failure = failed
         if failed is not None:
             self._changed.unpark_all()
