@@ -278,7 +278,8 @@ async def test_a_request_whose_time_is_up_may_have_been_handled(autojump_clock: 
     error = await failure(a, "sleeper@b", "10", timeout=2)
 
     assert isinstance(error, DeadlineExceeded)
-    assert (error.outcome, error.node, error.elapsed) == ("maybe_handled", "b", pytest.approx(2))
+    assert (error.outcome, error.node) == ("maybe_handled", "b")
+    assert error.elapsed == pytest.approx(2)
     await trio.sleep(20)
     assert (sleeper.began, sleeper.ended) == (1, 1)
 
