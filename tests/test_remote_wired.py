@@ -1,0 +1,131 @@
+"""Whole nodes over the real websocket and the real TLS, in virtual time, on wires that break at any byte (D1, D2, D4)."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from autonomy import Context, Node, open_node
+from autonomy._links.websocket import WebSocketTransport
+
+from .links.certificates import security
+from .links.wires import Wires
+from .links.worlds import GENEROUS
+
+SENDERS = 3
+MESSAGES = 60
+BREAKS = 12
+
+
+class FrayedWires(Wires):
+    """Wires that dialled connections break after some bytes, as often as `breaks` says."""
+
+    def __init__(self, chance: random.Random, breaks: int) -> None:
+        super().__init__()
+        self._chance = chance
+        self.breaks = breaks
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:  # type: ignore[override]  # a wire within
+        """Return one end of a wire that will break, perhaps in the middle of the handshake."""
+        wire = await super().connect(host, port)
+        return Frayed(wire, self, int(self._chance.expovariate(1 / 20_000)))
+
+
+class Frayed(trio.abc.Stream):
+    """A stream that breaks once so many bytes went either way."""
+
+    def __init__(self, wire: trio.abc.Stream, wires: FrayedWires, left: int) -> None:
+        self._wire = wire
+        self._wires = wires
+        self._left = left
+
+    async def _use(self, count: int) -> None:
+        self._left -= count
+        if self._left <= 0 < self._wires.breaks:
+            self._wires.breaks -= 1
+            await self.aclose()
+            raise trio.BrokenResourceError("it broke")
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send what the wire can still bear."""
+        if 0 < self._left < len(data) and self._wires.breaks:
+            await self._wire.send_all(data[: self._left])
+        await self._use(len(data))
+        await self._wire.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait for room."""
+        await self._wire.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive."""
+        data = await self._wire.receive_some(max_bytes)
+        await self._use(len(data))
+        return data
+
+    async def aclose(self) -> None:
+        """Close."""
+        await self._wire.aclose()
+
+
+class Record:
+    """Keeps what it got, by sender, and answers with it."""
+
+    def __init__(self) -> None:
+        self.got: dict[str, list[int]] = defaultdict(list)
+
+    async def handle_message(self, context: Context, message: str) -> None:
+        sender, number, _ = message.split(" ", 2)
+        self.got[sender].append(int(number))
+        await context.reply(number)
+
+
+async def send_all(node: Node, sender: str, there: str, chance: random.Random) -> None:
+    """Send numbered messages, some of them requests, some of them large."""
+    for number in range(MESSAGES):
+        padding = "x" * (200_000 if chance.random() < 0.05 else chance.randrange(2000))
+        message = f"{sender} {number} {padding}"
+        if chance.random() < 0.3:
+            assert await node.send_and_receive(f"record@{there}", message, timeout=60) == str(number)
+        else:
+            await node.send_message(f"record@{there}", message, timeout=60)
+        await trio.sleep(chance.choice([0.0, 0.0, 0.05]))
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_wires_that_break_at_any_byte_lose_nothing_and_repeat_nothing(
+    autojump_clock: MockClock, seed: int
+) -> None:
+    chance = random.Random(seed)
+    wires = FrayedWires(chance, BREAKS)
+
+    def transport(name: str) -> WebSocketTransport:
+        return WebSocketTransport(security(name), GENEROUS, wires.connect, wires.listen)
+
+    records = {"a": Record(), "b": Record()}
+    async with (
+        open_node("a", transport=transport("a"), listen="wss://wired:1", stall_warning=None) as a,
+        open_node("b", transport=transport("b"), listen="wss://wired:2", stall_warning=None) as b,
+    ):
+        for node in (a, b):
+            await node.start_worker("record", records[node.name], mailbox_capacity=10)
+        await a.connect("wss://wired:2", timeout=60)
+        await b.connect("wss://wired:1", timeout=60)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(SENDERS):
+                nursery.start_soon(send_all, a, f"a{number}", "b", chance)
+                nursery.start_soon(send_all, b, f"b{number}", "a", chance)
+        await a.send_and_receive("record@b", "last 0 -", timeout=60)
+        await b.send_and_receive("record@a", "last 0 -", timeout=60)
+        lost = a.statistics().dead_letters + b.statistics().dead_letters
+
+    everything = list(range(MESSAGES))
+    assert records["b"].got == {"a0": everything, "a1": everything, "a2": everything, "last": [0]}
+    assert records["a"].got == {"b0": everything, "b1": everything, "b2": everything, "last": [0]}
+    assert lost == 0
+    assert wires.breaks < BREAKS // 2, "too few of them broke to prove anything"
