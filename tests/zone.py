@@ -133,7 +133,7 @@ def on(network: MemoryNetwork, name: str, **options: Any) -> AbstractAsyncContex
 
 @asynccontextmanager
 async def nodes(*names: str, network: MemoryNetwork | None = None, **options: Any) -> AsyncGenerator[list[Node]]:
-    """Open nodes of these names, each linked to all others. The last one is closed first."""
+    """Open nodes of these names, each introduced to all others. The last one is closed first."""
     network = network or MemoryNetwork()
     async with AsyncExitStack() as stack:
         opened: list[Node] = []
@@ -141,6 +141,7 @@ async def nodes(*names: str, network: MemoryNetwork | None = None, **options: An
             node = await stack.enter_async_context(on(network, name, **options))
             for other in opened:
                 await node.connect(f"wss://{other.name}:1")
+                await other.connect(f"wss://{name}:1")
             opened.append(node)
         yield opened
 
