@@ -32,9 +32,7 @@ class Breaks:
 # --- watches
 
 
-async def test_a_far_worker_that_is_stopped_is_down_with_its_incarnation(
-    autojump_clock: MockClock, two: Two
-) -> None:
+async def test_a_far_worker_that_is_stopped_is_down_with_its_incarnation(autojump_clock: MockClock, two: Two) -> None:
     a, b = two
     await b.start_worker("echo", Echo())
 
@@ -55,9 +53,7 @@ async def test_a_far_worker_that_is_not_there_is_down_at_once(autojump_clock: Mo
     assert trio.current_time() < 0.1
 
 
-async def test_a_far_worker_past_its_restart_limit_is_down_with_the_cause(
-    autojump_clock: MockClock, two: Two
-) -> None:
+async def test_a_far_worker_past_its_restart_limit_is_down_with_the_cause(autojump_clock: MockClock, two: Two) -> None:
     a, b = two
     await b.start_worker("breaks", Breaks, supervision=Restart(max_restarts=1))
 

@@ -51,7 +51,18 @@ class Outflow:
         is_over: Whether it takes nothing more.
     """
 
-    __slots__ = ("_account", "_failure", "_line", "_outgoing", "_sends_large", "_wire", "is_over", "number", "worker")
+    __slots__ = (
+        "_account",
+        "_failure",
+        "_is_asked_back",
+        "_line",
+        "_outgoing",
+        "_sends_large",
+        "_wire",
+        "is_over",
+        "number",
+        "worker",
+    )
 
     def __init__(self, outgoing: Outgoing, worker: str) -> None:
         self._outgoing = outgoing
@@ -59,6 +70,7 @@ class Outflow:
         self._account = Flow()
         self._line: dict[Task, Envelope] = {}
         self._sends_large = False
+        self._is_asked_back = False
         self._failure: Failure | None = None
         self.worker = worker
         self.is_over = False
@@ -96,8 +108,7 @@ class Outflow:
     async def put(self, envelope: Envelope) -> None:
         """Send an envelope as soon as it has a place; see `abc.FarMailbox`."""
         await checkpoint_if_cancelled()
-        if self._failure is not None:
-            raise self._error(self._failure)
+        self._check()
         if len(envelope.body) > MAX_MESSAGE_BYTES // 4:
             check_message(envelope.body, MAX_MESSAGE_BYTES)  # whatever this node's own limit is
         step = self._attempt(envelope) if self.is_idle else _Step.WAIT
@@ -140,6 +151,7 @@ class Outflow:
             return _Step.WAIT
         if self._wire.is_large(envelope.body):
             self._sends_large = True
+            self._account.send()  # at once: its sender may have to be woken first
             return _Step.TURN
         if self._offer(self.number, envelope):
             return _Step.SENT
@@ -156,9 +168,9 @@ class Outflow:
 
     async def _send_large(self, envelope: Envelope) -> None:
         assert self.number is not None
-        self._account.send()
         self._outgoing.asks(envelope)
         try:
+            self._check()
             await self._wire.send(self._item(self.number, envelope))
         except BaseException as error:
             self._outgoing.asks_not(envelope)
@@ -168,7 +180,12 @@ class Outflow:
             raise
         finally:
             self._sends_large = False
-            self.serve()
+            if self.is_over:
+                self._outgoing.let_go(self)
+            elif self._is_asked_back:
+                self.give_back()
+            else:
+                self.serve()
 
     def _say_want(self) -> None:
         wanted = self._account.want(len(self._line))
@@ -195,6 +212,9 @@ class Outflow:
 
     def give_back(self) -> None:
         """Give back what is not used; who waits will want more."""
+        self._is_asked_back = self._sends_large  # whether that one uses its place shows when it has gone
+        if self._is_asked_back:
+            return
         assert self.number is not None
         self._wire.tell(cargo.GiveBack(self.number, self._account.give_back()))
         self.serve()
@@ -206,6 +226,10 @@ class Outflow:
         line, self._line = self._line, {}
         for task in line:
             reschedule(task, outcome.Error(self._error(failure)))
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._error(self._failure)
 
     def _error(self, failure: Failure) -> NoReply:
         kind: type[NoReply] = getattr(errors, failure.kind)

@@ -77,6 +77,13 @@ class Outgoing:
         if self._flows.get(flow.worker) is flow:
             del self._flows[flow.worker]
 
+    def let_go(self, flow: Outflow) -> None:
+        """Have the far node forget a flow that takes nothing more, once nothing is under way on it."""
+        number = flow.number
+        if number is not None and self._by_number.get(number) is flow and flow.is_idle:
+            self._forget(number, flow)
+            self.wire.tell(cargo.End(number))
+
     def asks(self, envelope: Envelope) -> None:
         """Expect what answers an envelope that is about to be sent."""
         if envelope.kind == REQUEST:
@@ -139,9 +146,10 @@ class Outgoing:
         """Nothing more is taken on a flow."""
         flow = self._by_number.get(item.flow)
         if flow is not None:
-            self._forget(item.flow, flow)
-            self.wire.tell(cargo.End(item.flow))
+            if self._flows.get(flow.worker) is flow:
+                del self._flows[flow.worker]
             flow.end(_checked(item.failure))
+            self.let_go(flow)
 
     def replied(self, item: cargo.Reply) -> None:
         """A request has its reply, or a conversation another one."""
