@@ -41,6 +41,7 @@ class Want(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
 
     flow: Flow
     wanted: Number
+    """How many."""
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
@@ -48,6 +49,7 @@ class Grant(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=3):
 
     flow: Flow
     total: Number
+    """How many."""
 
 
 class AskBack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
@@ -61,6 +63,7 @@ class GiveBack(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
 
     flow: Flow
     sent: Number
+    """How many."""
 
 
 class End(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=6):
@@ -87,7 +90,9 @@ class Request(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=8):
     id: Number
     body: str
     sender: WorkerName = ""
+    """As in `Message`."""
     conversation: bool = False
+    """Whether any number of replies is wanted."""
     seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """What is left of the time for it. Never a time of day: clocks differ."""
     chain: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=512)], ...], msgspec.Meta(max_length=1024)] = ()
@@ -134,7 +139,9 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=14):
 
     id: Number
     incarnation: Annotated[str, msgspec.Meta(max_length=255)]
+    """Of the worker; empty if there was none."""
     reason: str
+    """Why, for people."""
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=15):
@@ -142,8 +149,11 @@ class Part(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=15):
     says that the others are not wanted: its sender has given up."""
 
     number: Number
+    """Names the whole."""
     last: bool
+    """Whether no more follow."""
     data: bytes
+    """The next bytes of the whole, which is an item, encoded."""
 
 
 class Shut(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=16):

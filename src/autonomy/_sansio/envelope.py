@@ -31,9 +31,13 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     text: str
     """What happened, to be read behind "no reply from 'x@n' before timeout=5s: "."""
     outcome: Outcome
+    """What is known of the message."""
     remote_type: str = ""
+    """Name of the type of the worker's exception; empty if it raised none."""
     remote_message: str = ""
+    """Its text."""
     remote_traceback: str = ""
+    """Its traceback; over a link at most the last 65,536 characters."""
     cause: str = ""
     """Text of the `RestartLimitReached` behind it, if that is why."""
 
