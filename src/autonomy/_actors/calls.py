@@ -162,8 +162,7 @@ class Calls:
             WorkerStopped: The worker ended first. ``outcome`` says whether the message may have been handled.
             DeadlineExceeded: `timeout` passed. ``outcome`` is ``"not_sent"`` if the message was still queued on this
                 node; it is not handled then. Otherwise it may yet be, and the reply will be dropped.
-            NodeDown: The node is stopping, or stopped meanwhile; or the other node is down. ``outcome`` says whether
-                the message may have been handled.
+            NodeDown: This node is stopping, or stopped meanwhile; or the other one is down. See ``outcome``.
             Unreachable: The other node is not known here, or there was no link to it in time. It was not sent.
             NotAllowed: The other node does not let this one send to that worker. It was not handled.
 
