@@ -138,7 +138,7 @@ async def test_for_all_items_of_a_far_node_there_is_at_worst_a_protocol_error(au
         await node.start_worker("echo", Echo(), mailbox_capacity=3)
         await node.start_worker("keeper", Keeper(), mailbox_capacity=2)
         box = await node.create_mailbox("box")
-        here = Here(node._runtime, node._system, Rights(), lambda: "")
+        here = Here(node._runtime, node._system, Rights(), lambda: "", node._nursery.start_soon)
 
         counts = [await one_session(node, here, chance) for _ in range(SESSIONS)]
 

@@ -66,8 +66,7 @@ async def test_many_who_wait_for_the_link_when_the_worker_stops_end_nothing_else
                 await a.send_message("recorder@b", str(number) * 10_000)
                 outcomes.append("sent")
             except NoReply as error:
-                assert error.outcome == "not_sent"
-                outcomes.append("not sent")
+                outcomes.append(error.outcome)
 
         async with trio.open_nursery() as nursery:
             for number in range(200):
@@ -133,13 +132,7 @@ async def test_more_workers_than_a_node_keeps_flows_for_are_reached(autojump_clo
             assert await a.send_and_receive(f"w{number}@b", str(number)) == str(number)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "mixed@c",
-        pytest.param("forwards@b", marks=pytest.mark.xfail(reason="what is large is overtaken on the way back")),
-    ],
-)
+@pytest.mark.parametrize("address", ["mixed@c", "forwards@b"])
 async def test_large_and_small_replies_in_a_conversation_keep_their_order(
     autojump_clock: MockClock, address: str
 ) -> None:

@@ -160,13 +160,12 @@ async def test_a_node_that_leaves_finishes_what_is_queued_and_answers_it(autojum
         async def ask(seconds: str) -> None:
             answers.append(await a.send_and_receive("sleeper@b", seconds))
 
-        async with trio.open_nursery() as nursery:
-            async with on(network, "b") as b:
-                await b.start_worker("sleeper", Sleeper())
-                await a.connect("wss://b:1")
-                for seconds in ("1", "2", "3"):
-                    nursery.start_soon(ask, seconds)
-                    await wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery, on(network, "b") as b:
+            await b.start_worker("sleeper", Sleeper())
+            await a.connect("wss://b:1")
+            for seconds in ("1", "2", "3"):
+                nursery.start_soon(ask, seconds)
+                await wait_all_tasks_blocked()
         assert answers == ["1", "2", "3"]
 
 

@@ -1,4 +1,4 @@
-"""Whole nodes over the real websocket and the real TLS, in virtual time, on wires that break at any byte (D1, D2, D4)."""
+"""Whole nodes over the real websocket and TLS, in virtual time, on wires that break at any byte (D1, D2, D4)."""
 
 from __future__ import annotations
 

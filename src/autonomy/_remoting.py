@@ -61,7 +61,7 @@ class Remoting:
         self._runtime = runtime
         self._nursery = nursery
         self._credentials = credentials
-        self._here = Here(runtime, system, rights, lambda: runtime.name.removesuffix(short_name()))
+        self._here = Here(runtime, system, rights, lambda: runtime.name.removesuffix(short_name()), nursery.start_soon)
         self._partners: dict[str, Partner] = {}
         self._changed = trio.Event()
         settings = PeerSettings(

@@ -6,11 +6,15 @@ task; a conversation from afar is a mailbox that is somewhere else. So workers a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
+import trio
+
 from .._actors.replies import Slot
+from .._sansio.cargo import Reply
 from .._sansio.envelope import REPLY, Envelope
-from ..abc import FarMailbox
+from ..abc import FarMailbox, Wire, WireDown
 
 Answer = Callable[[int, Envelope | None], None]
 
@@ -41,37 +45,27 @@ class FarRequest(Slot):
 class FarInbox:
     """What stands here for the mailbox of a conversation that a far node has begun.
 
-    Replies go there with places granted, as to any mailbox; if it has no name, because the conversation was handed on
-    from a third node, they go back the way it came.
+    Replies go there with places granted, as to any mailbox.
 
     Args:
-        node: Full name of the far node.
         find: Returns a mailbox there, as it is reached at the time.
-        name: Its name there; may be empty.
-        number: Of the conversation, here.
-        far_number: And there.
-        answer: Sends a reply or a failure home, place or not.
+        name: Its name there.
+        far_number: Number of the conversation there.
+        relay: The way for what needs no place.
 
     Attributes:
+        number: Number of the conversation here.
         closed: Whether it takes nothing more.
     """
 
-    def __init__(
-        self,
-        node: str,
-        find: Callable[[str], FarMailbox],
-        name: str,
-        number: int,
-        far_number: int,
-        answer: Callable[[int, Envelope], None],
-    ) -> None:
-        self.node = node
+    def __init__(self, find: Callable[[str], FarMailbox], name: str, far_number: int, relay: Relay) -> None:
+        self.node = relay.node
         self.is_over = False
         self._find = find
         self._far_number = far_number
-        self._answer = answer
+        self._relay = relay
         self.name = name
-        self.number = number
+        self.number = relay.number
         self.closed = False
 
     @property
@@ -81,18 +75,91 @@ class FarInbox:
 
     def put_nowait(self, envelope: Envelope) -> None:
         """Send a reply; see `abc.FarMailbox`."""
-        if self.name:
-            self._find(self.name).put_nowait(self._addressed(envelope))
-        else:
-            self.accept(envelope)
+        self._find(self.name).put_nowait(self._addressed(envelope))
 
     async def put(self, envelope: Envelope) -> None:
         """Send a reply, waiting for a place there."""
         await self._find(self.name).put(self._addressed(envelope))
 
     def accept(self, answer: Envelope) -> None:
-        """Send a reply that came from elsewhere, or news of a failure: neither needs a place."""
-        self._answer(self._far_number, answer)
+        """Send what needs no place: news of a failure, or a reply of a node that the conversation was handed on to."""
+        self._relay.accept(answer)
 
     def _addressed(self, reply: Envelope) -> Envelope:
         return Envelope(REPLY, self.name, reply.body, self._far_number, reply.to)
+
+
+class Relay:
+    """What stands here for the mailbox of a conversation that was handed on by a node whose it is not: replies go back
+    the way it came, in order, and need no places.
+
+    Args:
+        wire: The way back.
+        number: Of the conversation, here.
+        far_number: And there.
+        answer: Sends a reply or a failure home at once.
+        start_soon: Starts a task that brings home what is large.
+
+    Attributes:
+        closed: Whether it takes nothing more.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        number: int,
+        far_number: int,
+        answer: Callable[[int, Envelope], None],
+        start_soon: Callable[..., object],
+    ) -> None:
+        self._wire = wire
+        self._far_number = far_number
+        self._answer = answer
+        self._start_soon = start_soon
+        self._waiting: deque[Envelope] = deque()
+        self._changed = trio.lowlevel.ParkingLot()
+        self.node = wire.node
+        self.is_over = False
+        self.name = ""
+        self.number = number
+        self.closed = False
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether there is a link there at this moment."""
+        return self._wire.is_up
+
+    def put_nowait(self, envelope: Envelope) -> None:
+        """Send a reply, unless others wait to be sent."""
+        if self._waiting:
+            raise trio.WouldBlock
+        self.accept(envelope)
+
+    async def put(self, envelope: Envelope) -> None:
+        """Send a reply behind those that wait."""
+        await trio.lowlevel.checkpoint()
+        while self._waiting:
+            await self._changed.park()
+        self.accept(envelope)
+
+    def accept(self, answer: Envelope) -> None:
+        """Send a reply or a failure, behind those that wait."""
+        if not self._waiting and not self._wire.is_large(answer.body):
+            self._answer(self._far_number, answer)
+            return
+        self._waiting.append(answer)
+        if len(self._waiting) == 1:
+            self._start_soon(self._send_all)
+
+    async def _send_all(self) -> None:
+        try:
+            while self._waiting:
+                if self._wire.is_large(self._waiting[0].body):
+                    await self._wire.send(Reply(self._far_number, self._waiting[0].body))
+                else:
+                    self._answer(self._far_number, self._waiting[0])
+                self._waiting.popleft()
+        except WireDown:
+            self._waiting.clear()
+        finally:
+            self._changed.unpark_all()

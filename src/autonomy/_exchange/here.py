@@ -29,10 +29,19 @@ class Here:
         system: Who is there.
         rights: What others may do.
         prefix: Returns what the full names of nodes of its zone begin with, before their short names; perhaps nothing.
+        start_soon: Starts a task that lives as long as the node.
     """
 
-    def __init__(self, runtime: Runtime, system: ActorSystem, rights: Rights, prefix: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        system: ActorSystem,
+        rights: Rights,
+        prefix: Callable[[], str],
+        start_soon: Callable[..., object],
+    ) -> None:
         self.runtime = runtime
+        self.start_soon = start_soon
         self._registry = system.registry
         self._router = system.router
         self._look_out = system.look_out

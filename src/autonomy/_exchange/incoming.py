@@ -21,7 +21,7 @@ from .._sansio.envelope import CONVERSATION, MESSAGE, REPLY, REQUEST, Envelope, 
 from .._sansio.reports import Down
 from ..abc import Wire
 from ..errors import ProtocolError
-from .answers import FarInbox, FarRequest
+from .answers import FarInbox, FarRequest, Relay
 from .here import Here
 from .outgoing import Outgoing
 
@@ -88,7 +88,7 @@ class Incoming:
         self._outgoing = outgoing
         self._flows: dict[int, Inflow] = {}
         self._asked: dict[int, FarRequest] = {}
-        self._conversations: dict[int, FarInbox] = {}
+        self._conversations: dict[int, FarInbox | Relay] = {}
         self._watches: dict[int, Callable[[], object]] = {}
         self._senders: set[str] = {""}
 
@@ -175,8 +175,10 @@ class Incoming:
         known = self._conversations.get(item.id)
         if known is not None:
             return known.number
-        name = item.mailbox and _name(item.mailbox)
-        conversation = FarInbox(self._wire.node, self._outgoing.mailbox, name, number, item.id, self._send_home)
+        relay = Relay(self._wire, number, item.id, self._send_home, self._here.start_soon)
+        conversation: FarInbox | Relay = relay
+        if item.mailbox:
+            conversation = FarInbox(self._outgoing.mailbox, _name(item.mailbox), item.id, relay)
         self._conversations[item.id] = conversation
         self._runtime.replies.conversations[number] = conversation
         return number

@@ -95,8 +95,9 @@ class Outflow:
 
     def put_nowait(self, envelope: Envelope) -> None:
         """Send an envelope; see `abc.FarMailbox`."""
-        if self._failure is not None:
-            raise self._error(self._failure)
+        if self.is_over:
+            self._elsewhere().put_nowait(envelope)
+            return
         account = self._account
         if self._line or self._sends_large or self.number is None or account.sent >= account.total:
             raise trio.WouldBlock
@@ -108,7 +109,9 @@ class Outflow:
     async def put(self, envelope: Envelope) -> None:
         """Send an envelope as soon as it has a place; see `abc.FarMailbox`."""
         await checkpoint_if_cancelled()
-        self._check()
+        if self.is_over:
+            await self._elsewhere().put(envelope)
+            return
         if len(envelope.body) > MAX_MESSAGE_BYTES // 4:
             check_message(envelope.body, MAX_MESSAGE_BYTES)  # whatever this node's own limit is
         step = self._attempt(envelope) if self.is_idle else _Step.WAIT
@@ -119,6 +122,11 @@ class Outflow:
             await cancel_shielded_checkpoint()
         if step is _Step.TURN:
             await self._send_large(envelope)
+
+    def _elsewhere(self) -> Outflow:
+        """Return the flow in place of this one, which made way for others, or raise why there is none."""
+        self._check()
+        return self._outgoing.mailbox(self.worker)
 
     async def _wait_in_line(self, envelope: Envelope) -> _Step:
         task = current_task()
