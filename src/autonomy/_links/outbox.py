@@ -7,10 +7,10 @@ What is large goes in parts, one with each frame, and the large ones take turns:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from .._sansio.cargo import Item, Message, Part, Reply, Request
 
@@ -25,16 +25,36 @@ class Parts:
 
     Attributes:
         left: Those of its parts that have not gone.
-        gone: Set when all have, or none will any more.
         has_begun: Whether some have.
     """
 
-    __slots__ = ("gone", "has_begun", "left")
+    __slots__ = ("_is_settled", "_waiter", "has_begun", "left")
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self.left = deque(parts)
-        self.gone = trio.Event()
         self.has_begun = False
+        self._is_settled = False
+        self._waiter: Task | None = None
+
+    def settle(self) -> None:
+        """All parts have gone, or none will any more."""
+        self._is_settled = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            reschedule(waiter)
+
+    async def settled(self, abandon: Callable[[], None]) -> None:
+        """Wait for that. Cancelled, `abandon` is called at once: by the time the waiter runs, the rest may have gone."""
+        if self._is_settled:
+            return
+        self._waiter = current_task()
+
+        def leave(_: RaiseCancelT) -> Abort:
+            self._waiter = None
+            abandon()
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(leave)
 
 
 class Outbox:
@@ -90,7 +110,7 @@ class Outbox:
         if large.left:
             self._large.append(large)
         else:
-            large.gone.set()
+            large.settle()
         return part
 
     def abandon(self, large: Parts) -> None:
@@ -103,7 +123,7 @@ class Outbox:
         """Return all that waits, and forget it."""
         left = [*self.items, *(part for large in self._large for part in large.left)]
         for large in self._large:
-            large.gone.set()
+            large.settle()
         self.items.clear()
         self._large.clear()
         self.size = self.large_size = 0

@@ -199,15 +199,15 @@ class Peer:
         session = self._sessions
         number, large = self._add_large(cargo.encode(item))
         self._wake()
-        try:
-            await large.gone.wait()
-        except BaseException:
-            if session == self._sessions and large.left:
+
+        def abandon() -> None:
+            if session == self._sessions:
                 self._outbox.abandon(large)
                 self._large.pop(number, None)
                 if large.has_begun:
                     self.tell(Part(number, True, b""))
-            raise
+
+        await large.settled(abandon)
         if session != self._sessions and large.left:
             raise WireDown(self._reason)
 
