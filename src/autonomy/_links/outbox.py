@@ -44,7 +44,7 @@ class Parts:
             reschedule(waiter)
 
     async def settled(self, abandon: Callable[[], None]) -> None:
-        """Wait for that. Cancelled, `abandon` is called at once: by the time the waiter runs, the rest may have gone."""
+        """Wait for that. Cancelled, `abandon` is called at once: when the waiter runs, the rest may have gone."""
         if self._is_settled:
             return
         self._waiter = current_task()

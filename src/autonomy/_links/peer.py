@@ -231,6 +231,13 @@ class Peer:
         while self._connections:
             await self._changed.park()
 
+    def forget(self, address: str) -> None:
+        """Do not dial an address any more, as no session came of it."""
+        if self.address == address and not self._keeps:
+            self.address = None
+            if self._session.state is State.DIALING:
+                self.give_up("it could not be reached")
+
     async def wait_up(self) -> bool:
         """Wait until there is a session with a link, or a try has failed; return which. It was wanted before."""
         session, self.failure = self._sessions, None
@@ -345,6 +352,9 @@ class Peer:
         _log.debug("link dropped", node=self.node, reason=reason)
         if not connection.is_dropped:
             self._plan_dial(None)
+            if self._session.state is State.DIALING:
+                self.failure = LinkLost(reason)  # it was not agreed to: whoever waits for it wants to know why
+                self._changed.unpark_all()
         connection.drop()
         self._let_go(connection)
 
@@ -357,7 +367,7 @@ class Peer:
     def _down(self, down: Down) -> None:
         _log.info("node disconnected", node=self.node, reason=down.reason)
         self._sessions += 1
-        self._reason = down.reason
+        self._reason = down.reason if self.failure is None else f"{down.reason}; the last dial: {self.failure}"
         self._joiner = Joiner(self._settings.largest + _BESIDE)
         self._writes = None
         held, self._held = self._held, b""
@@ -367,7 +377,7 @@ class Peer:
         self._changed.unpark_all()
         written = _whole(_items(down.written), large)
         unwritten = _whole([*_items([*down.unwritten, held]), *waiting], large)
-        self.lost(down.reason, written, unwritten)
+        self.lost(self._reason, written, unwritten)
 
     # --- links
 
@@ -462,6 +472,9 @@ class Peer:
         if self._refusals >= _REFUSALS:
             self._refusals = 0
             self.give_up("nobody listens there any more")
+        is_refused = failed is not None and isinstance(failed.__cause__, IdentityError)
+        if is_refused and self._session.state is State.DIALING:
+            self.give_up(str(failed))
 
     # --- time
 

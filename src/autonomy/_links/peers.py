@@ -68,10 +68,13 @@ class Peers:
                 attempt += 1
                 try:
                     peer = await self._introduce(address, name)
-                    if await peer.wait_up():
-                        peer.keep()
-                        return peer
-                    failure = peer.failure or failure
+                    try:
+                        if await peer.wait_up():
+                            peer.keep()
+                            return peer
+                        failure = peer.failure or failure
+                    finally:
+                        peer.forget(address)
                 except LinkLost as error:
                     failure = error
                 if failure is not None and isinstance(failure.__cause__, IdentityError):
@@ -88,8 +91,9 @@ class Peers:
         if name == self._settings.me:
             raise ValueError(f"{address} is the address of this node itself")
         peer = self._named(name)
-        peer.address = address
-        peer.want()
+        if not peer.is_up or peer.address is None:
+            peer.address = address
+            peer.want()
         return peer
 
     async def _ask_name(self, address: str) -> str:
