@@ -133,6 +133,10 @@ class Remoting:
         """Take leave of all other nodes, within a second."""
         await self._peers.close()
 
+    def abandon(self) -> None:
+        """Have nothing done any more, for the node has ended."""
+        self._peers.abandon()
+
 
 def secure_transport(credentials: Credentials) -> WebSocketTransport:
     """Return what links nodes of a zone by websockets over mutual TLS."""

@@ -321,6 +321,8 @@ class Node(Calls):
         self._take_the_long_way()
         self._leaving = True
         self._left.set()
+        if self._remoting is not None:
+            self._remoting.abandon()
         self._closing.abandon("has stopped")
         self._runtime.watchdog.close()
 

@@ -17,6 +17,8 @@ from .._actors.inbox import Inbox
 from .._actors.reserved import Reserved
 from .._sansio import cargo
 from .._sansio.address import check_name
+from .._sansio.border import MAX_MESSAGE_BYTES, check_message
+from .._sansio.cargo import Item
 from .._sansio.envelope import CONVERSATION, MESSAGE, REPLY, REQUEST, Envelope, Failure
 from .._sansio.reports import Down
 from ..abc import Wire
@@ -29,7 +31,7 @@ _security = logs.get_logger("security")
 _TRACEBACK: Final = 2**16
 """Characters of a traceback that travel: its end says most."""
 _WATCHES: Final = 65_536
-_OPEN: Final = 65_536
+_ASKED: Final = 2**20
 
 
 class Inflow:
@@ -87,6 +89,7 @@ class Incoming:
         self._runtime = here.runtime
         self._outgoing = outgoing
         self._flows: dict[int, Inflow] = {}
+        self._targets: set[str] = set()
         self._asked: dict[int, FarRequest] = {}
         self._conversations: dict[int, FarInbox | Relay] = {}
         self._watches: dict[int, Callable[[], object]] = {}
@@ -96,8 +99,9 @@ class Incoming:
 
     def open(self, item: cargo.Open) -> None:
         """The far node will send to a worker."""
-        if item.flow in self._flows or len(self._flows) >= _OPEN:
-            raise ProtocolError(f"flow {item.flow} was opened twice")
+        if item.flow in self._flows or item.target in self._targets:
+            raise ProtocolError(f"flow {item.flow}, to worker {item.target!r}, was opened twice")
+        self._targets.add(_name(item.target))
         flow = self._flows[item.flow] = Inflow(self._wire, self._runtime.name, item.flow, _name(item.target))
         failure, target = self._here.admit(flow.worker, self._wire, self._outgoing.converses)
         if target is None:
@@ -126,6 +130,7 @@ class Incoming:
         """It will send no more on a flow."""
         flow = self._flow(item.flow)
         del self._flows[item.flow]
+        self._targets.discard(flow.worker)
         if flow.places is not None:
             flow.places.close_flow(flow)
 
@@ -152,8 +157,8 @@ class Incoming:
         """A message that wants an answer."""
         flow, runtime = self._flow(item.flow), self._runtime
         kind = CONVERSATION if item.conversation else REQUEST
-        if item.id in self._asked:
-            raise ProtocolError(f"request {item.id} was made twice")
+        if item.id in self._asked or len(self._asked) + len(self._conversations) >= _ASKED:
+            raise ProtocolError(f"request {item.id} was made twice, or {_ASKED} others wait")
         sender = self._sender(item.sender)
         failure = self._failure(flow) or flow.no_reply or self._here.cycle(flow.worker, item.chain)
         if failure is not None:
@@ -214,7 +219,7 @@ class Incoming:
 
     def _send_home(self, number: int, answer: Envelope) -> None:
         if answer.failure is None:
-            self._wire.tell(cargo.Reply(number, answer.body))
+            self._wire.tell(_reply(number, answer.body))
         else:
             trace = answer.failure.remote_traceback[-_TRACEBACK:]
             self._wire.tell(cargo.Failed(number, msgspec.structs.replace(answer.failure, remote_traceback=trace)))
@@ -255,6 +260,7 @@ class Incoming:
     def lost(self) -> None:
         """The session has ended: nothing more will come, and nobody waits there."""
         flows, self._flows = self._flows, {}
+        self._targets.clear()
         for flow in flows.values():
             if flow.places is not None:
                 flow.places.close_flow(flow)
@@ -274,3 +280,13 @@ def _name(name: str) -> str:
         return check_name(name)
     except ValueError as error:
         raise ProtocolError(str(error)) from None
+
+
+def _reply(number: int, body: str) -> Item:
+    """Return a reply, or if it is larger than what travels between nodes, the news that it is."""
+    try:
+        if len(body) > MAX_MESSAGE_BYTES // 4:
+            check_message(body, MAX_MESSAGE_BYTES)
+    except ValueError as error:
+        return cargo.Failed(number, Failure("WorkerFailed", f"its reply cannot travel: {error}", "handled"))
+    return cargo.Reply(number, body)

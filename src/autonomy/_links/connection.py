@@ -49,6 +49,11 @@ class Connection:
         """Whether it counts no more: what comes on it is not looked at."""
         return self._is_dropped
 
+    @property
+    def waiting(self) -> int:
+        """How many frames wait to be written."""
+        return len(self._frames)
+
     def transmit(self, frame: Frame) -> None:
         """Have a frame written, behind those that wait."""
         self._frames.append(frame)

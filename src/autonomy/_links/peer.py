@@ -31,20 +31,18 @@ from .._sansio.spiffe import PeerIdentity
 from ..abc import Link, LinkLost, LinkRefused, Transport, WireDown
 from ..errors import IdentityError, ProtocolError
 from .connection import Connection
-from .outbox import Outbox, Parts, size_of
+from .outbox import LARGE, Outbox, size_of
 
 _log = logs.get_logger("links")
 _security = logs.get_logger("security")
-PART: Final = 2**16
-"""Bytes of a part of something large: enough to be worth a frame, small enough for others to go between."""
-_LARGE: Final = PART // 4
-"""Characters that may be more bytes than a part."""
 _BACKLOG: Final = 2**17
 """Bytes that may wait to be written before senders wait, so that nobody waits long behind the others."""
 _OWED: Final = 64 * 2**20
 """Bytes that a far node may have asked for and not take."""
 _BESIDE: Final = 2**20
 """Bytes of an item beside its message, at most."""
+_WRITTEN_LATE: Final = 16_384
+"""Frames that may wait to be written on one link: twice what a session may bring over again."""
 _ANSWER: Final = 5.0
 """Seconds for agreeing to a session on a new link."""
 _REFUSALS: Final = 3
@@ -114,23 +112,22 @@ class Peer:
         self._events: deque[Event] = deque()
         self._is_acting = False
         self._outbox = Outbox()
-        self._held = b""
         self._writes: Connection | None = None
         self._joiner = Joiner(settings.largest + _BESIDE)
-        self._large: dict[int, bytes] = {}
         self._want_room: dict[Callable[[], None], None] = {}
-        self._number = 0
         self._changed = trio.lowlevel.ParkingLot()
         self._sessions = 0
         self._is_dialling = False
         self._attempts = self._refusals = 0
         self._dial_at = -math.inf
         self._up_since = math.inf
+        self._was_up = False
         self._nonce = 0
         self._due = -math.inf
         self._sleep = trio.CancelScope()
         self._keeps = False
         self._runs = False
+        self._is_over = False
 
     def __repr__(self) -> str:
         return f"<Peer {self.node!r}, {self._session.state.value}>"
@@ -159,10 +156,7 @@ class Peer:
 
     def tell(self, item: Item) -> None:
         """Send what is owed. It never waits; what has no room yet goes later."""
-        if size_of(item) > _LARGE and len(body := cargo.encode(item)) > PART:
-            self._add_large(body)
-        else:
-            self._outbox.add(item)
+        self._outbox.add(item)
         if self._outbox.size + self._outbox.large_size > _OWED:
             _log.warning("node takes no answers", node=self.node, bytes=self._outbox.size + self._outbox.large_size)
             self.give_up("it takes no answers")
@@ -171,7 +165,7 @@ class Peer:
 
     def is_large(self, text: str) -> bool:
         """Whether an item with such a text is for `send`, and for `offer` otherwise."""
-        return len(text) > _LARGE
+        return len(text) > LARGE
 
     def offer(self, item: Item) -> bool:
         """Send an item that is not large, if there is room now; return whether it was sent."""
@@ -197,15 +191,13 @@ class Peer:
             WireDown: The session ended meanwhile, so it was not sent.
         """
         session = self._sessions
-        number, large = self._add_large(cargo.encode(item))
+        large = self._outbox.add_large(cargo.encode(item))
         self._wake()
 
         def abandon() -> None:
             if session == self._sessions:
                 self._outbox.abandon(large)
-                self._large.pop(number, None)
-                if large.has_begun:
-                    self.tell(Part(number, True, b""))
+                self._wake()
 
         await large.settled(abandon)
         if session != self._sessions and large.left:
@@ -220,7 +212,7 @@ class Peer:
     async def close(self, code: CloseCode) -> None:
         """Leave in good order: returns when the far node has taken all, or its time is up."""
         self._keeps = False
-        while self._outbox or self._held:
+        while self._outbox:
             await self._changed.park()
         self._do(self._session.close(code, self._clock()))
         self._look_again()
@@ -258,12 +250,13 @@ class Peer:
         The session goes on with a link that proves something better, unless it is the node that was locked out.
         """
         _security.warning("peer cut off", peer=self.node, reason=error.reason, problem=error)
-        if error.reason == "revoked":
-            self.give_up("its certificate was revoked")
-            return
         for connection in list(self._connections):
-            if connection.link.peer is identity:
-                self._drop(connection, "its certificate is believed no more")
+            if connection.link.peer is not identity:
+                continue
+            if error.reason == "revoked" and connection is self._session.connection:
+                self.give_up("its certificate was revoked")
+                return
+            self._drop(connection, "its certificate is believed no more")
 
     def redial(self, reason: str) -> None:
         """Let the session go on with another link."""
@@ -271,13 +264,6 @@ class Peer:
             self._drop(connection, reason)
 
     # --- sending
-
-    def _add_large(self, body: bytes) -> tuple[int, Parts]:
-        if not (self._session.unacknowledged or self._outbox or self._held):
-            self._large.clear()  # all has arrived
-        self._number += 1
-        self._large[self._number] = body  # should the session end, somebody wants to know what is lost
-        return self._number, self._outbox.add_large(cargo.parted(self._number, body, PART))
 
     def _wake(self) -> None:
         """See to it that what waits is sent, by a link that there is or by one that is to be dialled."""
@@ -290,11 +276,10 @@ class Peer:
 
     def _fill(self) -> None:
         """Put as much of what waits as makes a frame into the session, if that has room for it."""
-        if not self._held and self._outbox:
-            self._held = cargo.encode_all(self._outbox.take(PART))
-        if self._held and self._session.has_room(len(self._held)):
-            body, self._held = self._held, b""
-            self._do(self._session.send(body, self._clock()))
+        frame = self._outbox.frame()
+        if frame and self._session.has_room(len(frame)):
+            self._do(self._session.send(frame, self._clock()))
+            self._outbox.went(self._session.sent)
         if self._want_room and self._outbox.size <= _BACKLOG // 2:
             waiting, self._want_room = self._want_room, {}
             for tell in waiting:
@@ -320,6 +305,8 @@ class Peer:
         match event:
             case Transmit(Connection() as connection, frame):
                 connection.transmit(frame)
+                if connection.waiting > _WRITTEN_LATE:
+                    self._drop(connection, "it asks, and takes no answers")
             case Deliver(body):
                 self._deliver(body)
             case Drop(Connection() as connection, reason):
@@ -327,6 +314,7 @@ class Peer:
             case Up(_, resumed):
                 self._refusals = 0
                 self._up_since = self._clock()
+                self._was_up = True
                 _log.info("node connected", node=self.node, resumed=resumed)
                 self._changed.unpark_all()
                 used = self._session.connection
@@ -365,18 +353,16 @@ class Peer:
         self._look_again()
 
     def _down(self, down: Down) -> None:
-        _log.info("node disconnected", node=self.node, reason=down.reason)
+        said = _log.info if self._was_up else _log.debug
+        said("node disconnected", node=self.node, reason=down.reason)
+        self._was_up = False
         self._sessions += 1
         self._reason = down.reason if self.failure is None else f"{down.reason}; the last dial: {self.failure}"
         self._joiner = Joiner(self._settings.largest + _BESIDE)
         self._writes = None
-        held, self._held = self._held, b""
-        waiting = self._outbox.clear()
         self._want_room.clear()
-        large, self._large = self._large, {}
+        written, unwritten = self._outbox.lost(down.written, down.unwritten)
         self._changed.unpark_all()
-        written = _whole(_items(down.written), large)
-        unwritten = _whole([*_items([*down.unwritten, held]), *waiting], large)
         self.lost(self._reason, written, unwritten)
 
     # --- links
@@ -435,7 +421,8 @@ class Peer:
                     self._do(session.received(connection, frame, now))
                     if connection.is_dropped:
                         break
-                if self._held:
+                self._outbox.arrived(session.acknowledged)
+                if self._outbox:
                     connection.wake()  # there may be room again
                 self._look_again()
         except LinkLost as error:
@@ -478,8 +465,12 @@ class Peer:
 
     # --- time
 
+    def abandon(self) -> None:
+        """Do nothing any more, for the node has ended."""
+        self._is_over = True
+
     def _run_soon(self) -> None:
-        if not self._runs:
+        if not self._runs and not self._is_over:
             self._runs = True
             self._settings.start_soon(self._run)
 
@@ -537,18 +528,3 @@ class Peer:
             case Sign.NOTHING:
                 pass
         return connection.pulse.deadline
-
-
-def _items(bodies: Iterable[bytes]) -> list[Item]:
-    return [item for body in bodies if body for item in cargo.decode_all(body)]
-
-
-def _whole(items: Iterable[Item], large: dict[int, bytes]) -> list[Item]:
-    """Return items; of what went in parts the whole, once, if its last part is among them."""
-    whole: list[Item] = []
-    for item in items:
-        if not isinstance(item, Part):
-            whole.append(item)
-        elif item.last and item.number in large:
-            whole.append(cargo.decode(large.pop(item.number)))
-    return whole

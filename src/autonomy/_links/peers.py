@@ -14,6 +14,7 @@ from ..errors import IdentityError, Unreachable
 from .addresses import parse_address
 from .peer import Peer, PeerSettings
 
+_log = logs.get_logger("links")
 _security = logs.get_logger("security")
 _FAREWELL = 1.0
 """Seconds for saying goodbye to all of them."""
@@ -79,6 +80,8 @@ class Peers:
                     failure = error
                 if failure is not None and isinstance(failure.__cause__, IdentityError):
                     raise failure.__cause__
+                if attempt == 1:
+                    _log.info("no link yet, and tried again", address=address, reason=failure, seconds=timeout)
                 await trio.sleep(self._settings.backoff.delay(attempt))
         why = f"it did not answer within {timeout:g} s" if failure is None else str(failure)
         raise Unreachable(f"no node could be reached at {address}: {why}", outcome="not_sent", node=name)
@@ -138,3 +141,8 @@ class Peers:
             async with trio.open_nursery() as nursery:
                 for peer in self._peers.values():
                     nursery.start_soon(peer.close, CloseCode.GOODBYE)
+
+    def abandon(self) -> None:
+        """Have nothing done any more, for the node has ended."""
+        for peer in self._peers.values():
+            peer.abandon()

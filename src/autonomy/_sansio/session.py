@@ -110,6 +110,16 @@ class Session:
         """How many frames wait to be acknowledged, or to be sent."""
         return 0 if self._life is None else len(self._life.queue)
 
+    @property
+    def sent(self) -> int:
+        """Number of the last frame that was given to `send` in this session."""
+        return 0 if self._life is None else self._life.next - 1
+
+    @property
+    def acknowledged(self) -> int:
+        """Number of the last one of these that has arrived, as far as is known."""
+        return 0 if self._life is None else self._life.base - 1
+
     def has_room(self, size: int) -> bool:
         """Whether a frame of so many bytes may be sent now: not while closing, and one alone always fits."""
         life = self._life
