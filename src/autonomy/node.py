@@ -144,7 +144,8 @@ class Node(Calls):
         """Introduce another node, by the address at which it listens, and return it once the two are linked.
 
         From then on its workers are reached as ``worker@node``. The link is kept; if it is lost, it is made anew, and
-        what was under way arrives once and in order. One of the two nodes need connect, and both may.
+        what was under way arrives once and in order. If the node is lost, it is dialled every two seconds at most until
+        it is back. One of the two nodes need connect, and both may.
 
         Args:
             address: ``wss://HOST:PORT``. Until somebody answers there it is tried again and again.
