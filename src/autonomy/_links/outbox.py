@@ -47,6 +47,11 @@ class Parts:
         self._is_settled = False
         self._waiter: Task | None = None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its sender waits, and will be told."""
+        return self._waiter is not None
+
     def settle(self) -> None:
         """All parts have gone, or none will any more."""
         self._is_settled = True
@@ -176,7 +181,7 @@ class Outbox:
         """
         whole, self._whole = self._whole, {}
         sent = _restored(_items(written), whole)
-        parts = [part for large in self._large for part in large.left]
+        parts = [part for large in self._large if not large.is_awaited for part in large.left]  # else who waits is told
         not_sent = _restored([*_items([*unwritten, self._frame]), *self.items, *parts], whole)
         for large in self._large:
             large.settle()
