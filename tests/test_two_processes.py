@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import trio
 
-from autonomy import DeadLetter, Down, MailboxFull, Node, NodeDown, NoReply, open_node
+from autonomy import DeadLetter, MailboxFull, Node, NodeDown, open_node
 from autonomy._links.addresses import parse_address
 from autonomy._sansio.keepalive import Liveness
 from autonomy.errors import IdentityError
@@ -28,6 +28,7 @@ from .far_node import renew, trust
 from .far_process import FarProcess, far_process
 from .haste import Hasty
 from .traffic import Report, Traffic, lost, until
+from .waiters import Waiters
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -129,10 +130,11 @@ async def test_all_arrives_once_and_in_order_however_often_the_connection_is_cut
         check(here, there)
 
 
+@pytest.mark.parametrize("times", [20, pytest.param(500, marks=pytest.mark.soak)])
 async def test_what_a_sender_is_told_is_true_however_often_the_connection_is_cut(
-    authority: ZoneAuthority, tmp_path: Path
+    authority: ZoneAuthority, tmp_path: Path, times: int
 ) -> None:
-    chance = Random(3)
+    chance = Random(times)
     async with (
         far_process(tmp_path / "zone", "far") as far,
         open_node(credentials=authority.credentials("near")) as near,
@@ -144,7 +146,7 @@ async def test_what_a_sender_is_told_is_true_however_often_the_connection_is_cut
         for number in range(8):
             nursery.start_soon(hasty.send, f"s{number}", Random(number))
 
-        await cut_often([way], near, 20, chance, [20_000_000])
+        await cut_often([way], near, times, chance, [20_000_000])
         hasty.stop()
         await until(lambda: hasty.has_ended, 10)
         assert await near.send_and_receive("quick@far", "last") == ""
@@ -157,71 +159,6 @@ async def test_what_a_sender_is_told_is_true_however_often_the_connection_is_cut
 
 
 # ---- K2, K3: a process is killed
-
-
-class Waiters:
-    """Those who wait for a far node in all the ways there are, and how it ended for each, and when.
-
-    Attributes:
-        ends: The end of each, by its name.
-        times: When that was, on Trio's clock.
-    """
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self.ends: dict[str, NoReply | Down] = {}
-        self.times: dict[str, float] = {}
-
-    async def begin(self, nursery: trio.Nursery) -> None:
-        """Let all of them wait."""
-        for waiting in (self._ask, self._ask_behind, self._tell_full, self._converse, self._watch):
-            nursery.start_soon(self._wait, waiting)
-            await trio.sleep(0.1)
-        await self._node.send_and_receive("one@far", "waiters 1 ask")
-
-    async def all_ended(self, seconds: float) -> None:
-        """Wait until none waits any more."""
-        await until(lambda: len(self.ends) == 5, seconds)
-
-    async def _wait(self, waiting: Callable[[], Awaitable[Down | None]]) -> None:
-        try:
-            end: NoReply | Down | None = await waiting()
-        except NoReply as error:
-            end = error
-        assert end is not None
-        self.ends[waiting.__name__.strip("_")] = end
-        self.times[waiting.__name__.strip("_")] = trio.current_time()
-
-    async def _ask(self) -> None:
-        await self._node.send_and_receive("silent@far", "wait: old")
-
-    async def _ask_behind(self) -> None:
-        await self._node.send_and_receive("silent@far", "old")
-
-    async def _tell_full(self) -> None:
-        for _ in range(10):
-            await self._node.send_message("full@far", "wait: old")
-
-    async def _converse(self) -> None:
-        async with await self._node.send("silent@far", "old") as mailbox:
-            await mailbox.receive()
-
-    async def _watch(self) -> Down:
-        async with self._node.watch("silent@far") as watch:
-            return await watch.down()
-
-    def check(self) -> None:
-        """Check that all know that the node is down, and what may have become of what they sent."""
-        outcomes = {name: end.outcome for name, end in self.ends.items() if isinstance(end, NodeDown)}
-        assert outcomes == {
-            "ask": "maybe_handled",
-            "ask_behind": "maybe_handled",
-            "tell_full": "not_sent",
-            "converse": "maybe_handled",
-        }
-        down = self.ends["watch"]
-        assert isinstance(down, Down)
-        assert down.name == "silent@far"
 
 
 async def test_a_killed_node_is_known_to_be_down_within_a_second_and_can_be_started_again(
@@ -292,6 +229,29 @@ async def test_what_was_under_way_to_a_killed_node_is_reported_and_never_comes_t
         assert set(got.split()) == {"new"}
         assert sent > 10
         assert [letter.message for letter in letters] == [f"old-{number}" for number in range(sent)]
+
+
+async def test_who_waits_while_a_large_message_goes_is_told_of_the_end_and_nobody_else(
+    authority: ZoneAuthority, tmp_path: Path
+) -> None:
+    async with open_node(credentials=authority.credentials("near")) as near:
+        letters: list[DeadLetter] = []
+        near.on_dead_letter = letters.append
+        async with far_process(tmp_path / "zone", "far") as far, trio.open_nursery() as nursery:
+            await near.connect(far.address)
+            await near.send_and_receive("silent@far", "what?")
+
+            async def kill_soon() -> None:
+                await trio.sleep(0.5)
+                await far.kill()
+
+            far.suspend()
+            nursery.start_soon(kill_soon)
+            with pytest.raises(NodeDown) as caught:
+                await near.send_message("silent@far", "x" * 15_000_000)
+
+        assert caught.value.outcome == "not_sent"
+        assert letters == []
 
 
 # ---- D2: a silent node
