@@ -108,7 +108,7 @@ class Peer:
         self._settings = settings
         self._clock = settings.clock
         self._session = Session(settings.me, settings.incarnation, name, settings.limits)
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self._events: deque[Event] = deque()
         self._is_acting = False
         self._outbox = Outbox()
@@ -372,7 +372,7 @@ class Peer:
         now = self._clock()
         self.identity = link.peer
         connection = Connection(link, self._settings.limits.liveness, now, now + _ANSWER)
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._run_soon()
         try:
             if dialled:
@@ -386,7 +386,7 @@ class Peer:
             if not connection.is_dropped:
                 self._plan_dial(None)
             connection.drop()
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             self._let_go(connection)
             self._changed.unpark_all()
 
