@@ -86,6 +86,10 @@ class Remoting:
         peer = self._peers.get(name)
         return None if peer is None else self._partners[name]
 
+    def introduce(self, name: str, address: str) -> None:
+        """Say where another node listens; it is dialled when there is something for it."""
+        self._peers.introduce(name, address)
+
     @property
     def links(self) -> int:
         """To how many nodes there is a link at this moment."""

@@ -49,6 +49,11 @@ class Peers:
         """To how many nodes there is a link at this moment."""
         return sum(peer.is_up for peer in self._peers.values())
 
+    def introduce(self, name: str, address: str) -> None:
+        """Say where a node listens; it is dialled when there is something for it."""
+        if name != self._settings.me:
+            self._named(name).address = address
+
     async def serve(self, address: str, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Take links at an address, for ever; see `abc.Transport.serve`."""
         await self._settings.transport.serve(address, self._welcome, task_status=task_status)

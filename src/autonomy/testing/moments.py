@@ -1,0 +1,55 @@
+"""What happened in a simulated zone, as a list of moments: for people to read, and to tell one run from another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened.
+
+    Attributes:
+        at: Virtual seconds since the beginning.
+        kind: ``"send"``, ``"receive"``, ``"link"``, ``"fault"``, ``"heal"``, ``"start"``, ``"stop"``, ``"note"``.
+        node: Where.
+        peer: The other node, if there is one.
+        number: The same for the sending and the receiving of one thing.
+        text: For people.
+    """
+
+    at: float
+    kind: str
+    node: str
+    peer: str = ""
+    number: int = 0
+    text: str = ""
+
+    def __str__(self) -> str:
+        between = f"{self.node} → {self.peer}" if self.peer else self.node
+        return f"{self.at:10.4f} {self.kind:8} {between} {self.text}".rstrip()
+
+
+class Moments:
+    """The moments of one run, in order.
+
+    Args:
+        clock: Virtual time.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.all: list[Moment] = []
+
+    def note(self, kind: str, node: str, peer: str = "", number: int = 0, text: str = "") -> None:
+        """Note that something happened now."""
+        self.all.append(Moment(self._clock(), kind, node, peer, number, text))
+
+    def hash(self) -> str:
+        """Return what tells this run from others: the same for two runs if they were the same, moment by moment."""
+        digest = hashlib.sha256()
+        for moment in self.all:
+            digest.update(f"{moment.at!r} {moment}\n".encode())
+        return digest.hexdigest()[:16]

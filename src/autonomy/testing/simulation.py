@@ -1,0 +1,405 @@
+"""A whole zone in one process, from one seed, in virtual time, with faults: the same run twice, whenever it is wanted.
+
+Each host runs a node of its own over a network that exists here alone. A scenario, a coroutine beside the nodes, tells
+the story: it may send, wait, break and mend. A failure comes with the seed that repeats it and the faults before it.
+
+Source: FoundationDB's simulation and turmoil's interface.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+import trio
+import trio.testing
+
+from ..node import Node, open_node
+from .chance import derive, seed_scheduler
+from .moments import Moment, Moments
+from .network import Network, Way, address_of
+
+SEED: Final = "AUTONOMY_SIM_SEED"
+"""Environment variable with the seed of simulations that are given none."""
+_LAST: Final = 50
+_TICK: Final = 1e-5
+"""Seconds that a look at the clock takes, for workers and senders that run on: a slice is a count of these."""
+_CHECKED_EVERY: Final = 0.1
+
+Main = Callable[[Node], Awaitable[object]]
+Scenario = Callable[["Simulation"], Awaitable[object]]
+
+
+class SimulationFailed(AssertionError):
+    """A simulated run failed. The text has the seed, the faults and the last moments; the failure is the cause.
+
+    Attributes:
+        report: What happened until then.
+    """
+
+    def __init__(self, text: str, report: Report) -> None:
+        super().__init__(text)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened in a run.
+
+    Attributes:
+        seed: What repeats it.
+        ended_at: Virtual seconds that it took.
+        moments: Everything that was noted, in order.
+        trace_hash: The same for two runs that were the same, moment by moment.
+        sometimes: How often each condition of `Simulation.sometimes` was seen to hold.
+    """
+
+    seed: int
+    ended_at: float
+    moments: tuple[Moment, ...]
+    trace_hash: str
+    sometimes: dict[str, int]
+
+    @property
+    def faults(self) -> list[Moment]:
+        """What was broken and mended."""
+        return [moment for moment in self.moments if moment.kind in ("fault", "heal")]
+
+    def story(self) -> str:
+        """Return the faults and the last moments, for people."""
+        faults = "\n".join(map(str, self.faults)) or "  (none)"
+        last = "\n".join(map(str, self.moments[-_LAST:]))
+        return f"seed {self.seed}, virtual time {self.ended_at:.4f}\nfaults:\n{faults}\nlast moments:\n{last}"
+
+
+class Host:
+    """A simulated machine, with one node on it as long as it is on.
+
+    Attributes:
+        name: Of the host, and of its node.
+        node: The node that runs there now, or None.
+        options: What it is opened with.
+    """
+
+    def __init__(self, name: str, main: Main | None, options: dict[str, Any]) -> None:
+        self.name = name
+        self.node: Node | None = None
+        self._main = main
+        self.options = options
+        self._scope = trio.CancelScope()
+        self._is_on = True
+        self._changed = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name!r}, {'up' if self.node is not None else 'down'}>"
+
+    async def up(self) -> Node:
+        """Wait until there is a node; return it."""
+        while self.node is None:
+            await self._changed.park()
+        return self.node
+
+    async def down(self) -> None:
+        """Wait until there is none."""
+        while self.node is not None:
+            await self._changed.park()
+
+    def switch(self, *, on: bool) -> None:
+        """Turn it on or off; what runs there is cancelled."""
+        self._is_on = on
+        if not on:
+            self._scope.cancel()
+        self._changed.unpark_all()
+
+    async def live(self, open_one: Callable[[Host], Any], greet: Callable[[Node], None]) -> None:
+        """Run a node whenever the host is on."""
+        while True:
+            while not self._is_on:
+                await self._changed.park()
+            with trio.CancelScope() as self._scope:
+                try:
+                    async with open_one(self) as node:
+                        self.node = node
+                        greet(node)
+                        self._changed.unpark_all()
+                        if self._main is not None:
+                            await self._main(node)
+                        await trio.sleep_forever()
+                finally:
+                    self.node = None
+                    self._changed.unpark_all()
+
+
+class Simulation:
+    """A zone of simulated hosts.
+
+    Example:
+        ```python
+        sim = Simulation(seed=7)
+        sim.node("bank", bank_main)
+        sim.node("shop", shop_main)
+
+
+        async def scenario(sim):
+            shop = await sim.host("shop").up()
+            with sim.partition("shop", "bank"):
+                await trio.sleep(3)
+            assert await shop.send_and_receive("account@bank", "balance") == "100"
+
+
+        sim.run(scenario)
+        ```
+
+    Args:
+        seed: Everything that is left to chance follows from it. None for the environment variable AUTONOMY_SIM_SEED, or
+            a new one; a failure names it.
+        latency: Least and greatest seconds that a message takes.
+    """
+
+    def __init__(self, seed: int | None = None, *, latency: tuple[float, float] = (0.0005, 0.005)) -> None:
+        if seed is None:
+            seed = int(os.environ.get(SEED) or secrets.randbelow(2**32))
+        self.seed = seed
+        self._latency = latency
+        self._hosts: dict[str, Host] = {}
+        self._network: Network | None = None
+        self._moments: Moments | None = None
+        self._always: list[Callable[[Simulation], object]] = []
+        self._sometimes: dict[str, Callable[[Simulation], object]] = {}
+        self._seen: dict[str, int] = {}
+        self._starts = itertools.count(1)
+
+    def chance(self, *purpose: object) -> Random:
+        """Return a source of chance of its own for a purpose."""
+        return derive(self.seed, *purpose)
+
+    # --- who is there
+
+    def node(self, name: str, main: Main | None = None, **options: Any) -> Host:
+        """Add a host with a node.
+
+        Args:
+            name: Of both; the others reach its workers as ``worker@name``.
+            main: Runs on it at each start; the node stays up when it returns.
+            options: As for `open_node`.
+        """
+        if name in self._hosts:
+            raise ValueError(f"there is a host {name!r} already")
+        self._hosts[name] = host = Host(name, main, options)
+        return host
+
+    def nodes(self, name: str, count: int, main: Main | None = None, **options: Any) -> list[Host]:
+        """Add hosts that do the same: ``name-0``, ``name-1`` and so on."""
+        return [self.node(f"{name}-{number}", main, **options) for number in range(count)]
+
+    def host(self, name: str) -> Host:
+        """Return a host."""
+        return self._hosts[name]
+
+    # --- what must hold
+
+    def always(self, check: Callable[[Simulation], object]) -> None:
+        """Call `check` every tenth of a second and at the end: what it raises, or False, is a failure."""
+        self._always.append(check)
+
+    def sometimes(self, name: str, condition: Callable[[Simulation], object]) -> None:
+        """Count how often a condition holds, looked at as often: a test of what never happens proves nothing."""
+        self._sometimes[name] = condition
+        self._seen[name] = 0
+
+    # --- faults; each may be used as ``with sim.partition("a", "b"):``, and is mended at its end
+
+    @property
+    def network(self) -> Network:
+        """What is between the hosts, while it runs."""
+        if self._network is None:
+            raise RuntimeError("there is a network while the simulation runs: break it in the scenario")
+        return self._network
+
+    def partition(self, one: str, other: str) -> Mended:
+        """Let nothing arrive between two hosts; neither is told."""
+        return self._block("partition", (one, other), (other, one))
+
+    def one_way_block(self, sender: str, receiver: str) -> Mended:
+        """Let nothing arrive from one host at another one."""
+        return self._block("one-way block", (sender, receiver))
+
+    def isolate(self, name: str) -> Mended:
+        """Part one host from all others."""
+        others = [host for host in self._hosts if host != name]
+        return self._block("isolation", *((name, other) for other in others), *((other, name) for other in others))
+
+    def _block(self, what: str, *ways: Way) -> Mended:
+        self.network.block(*ways)
+        self._note("fault", *ways[0], what)
+
+        def mend() -> None:
+            self.network.unblock(*ways)
+            self._note("heal", *ways[0], what)
+
+        return Mended(mend)
+
+    def slow(self, one: str, other: str, latency: tuple[float, float] = (0.2, 1.0)) -> Mended:
+        """Let messages between two hosts take long."""
+        ways = (one, other), (other, one)
+        for way in ways:
+            self.network.slow(way, latency)
+        self._note("fault", one, other, f"slow: {latency[0]:g} to {latency[1]:g} s")
+
+        def mend() -> None:
+            for way in ways:
+                self.network.slow(way, None)
+            self._note("heal", one, other, "slow")
+
+        return Mended(mend)
+
+    def reset(self, one: str, other: str) -> None:
+        """End the links between two hosts; what is under way is lost."""
+        count = self.network.reset(one, other)
+        self._note("fault", one, other, f"reset of {count} links")
+
+    def blackhole(self, one: str, other: str) -> None:
+        """Let nothing arrive any more on the links that there are; new ones work."""
+        count = self.network.blackhole(one, other)
+        self._note("fault", one, other, f"black hole for {count} links")
+
+    def crash(self, name: str) -> Mended:
+        """Kill what runs on a host: others notice, and nobody listens there. Mended, it starts anew."""
+        return self._off(name, power=True, what="crash")
+
+    def power_loss(self, name: str) -> Mended:
+        """Turn a host off: others are not told. Mended, it starts anew."""
+        return self._off(name, power=False, what="power loss")
+
+    def _off(self, name: str, *, power: bool, what: str) -> Mended:
+        host = self._hosts[name]
+        self.network.kill(name, power=power)  # first, so that what is cancelled cannot say goodbye
+        host.switch(on=False)
+        self._note("fault", name, "", what)
+        return Mended(lambda: self.restart(name))
+
+    def restart(self, name: str) -> None:
+        """Turn a host on again that is off."""
+        self.network.revive(name)
+        self._note("heal", name, "", "restart")
+        self._hosts[name].switch(on=True)
+
+    def _note(self, kind: str, node: str, peer: str, text: str) -> None:
+        assert self._moments is not None
+        self._moments.note(kind, node, peer, 0, text)
+
+    # --- the run
+
+    def run(self, scenario: Scenario | None = None, *, until: float = 300.0) -> Report:
+        """Run the nodes, and the scenario beside them, until that has returned or `until` virtual seconds are over.
+
+        Raises:
+            SimulationFailed: The scenario, a node's main or a check failed.
+        """
+        seed_scheduler(self.seed)
+        with _seeded(self.chance("random")):
+            try:
+                trio.run(self._run, scenario, until, clock=trio.testing.MockClock(autojump_threshold=0))
+            except Exception as error:  # noqa: BLE001  # whatever a program raises, with its story
+                report = self._report()
+                cause = _innermost(error)
+                text = f"{type(cause).__name__}: {cause}\n{report.story()}\nagain: {SEED}={self.seed}"
+                raise SimulationFailed(text, report) from cause
+        return self._report()
+
+    async def _run(self, scenario: Scenario | None, until: float) -> None:
+        began = trio.current_time()
+        self._moments = Moments(lambda: trio.lowlevel.current_clock().current_time() - began)
+        self._network = Network(self.chance("network"), self._moments, self._latency)
+        async with trio.open_nursery() as nursery:
+            for host in self._hosts.values():
+                nursery.start_soon(host.live, self._open, self._introduce, name=host.name)
+            nursery.start_soon(self._check_for_ever)
+            with trio.move_on_after(until):
+                if scenario is None:
+                    await trio.sleep_forever()
+                else:
+                    await scenario(self)
+            self._check()
+            nursery.cancel_scope.cancel()
+
+    def _open(self, host: Host) -> Any:
+        start = next(self._starts)
+        incarnation = f"{self.chance('incarnation', host.name, start).getrandbits(128):032x}"
+        ticks = itertools.count()
+        options: dict[str, Any] = {
+            "transport": self.network.transport(host.name),
+            "listen": address_of(host.name),
+            "stall_warning": None,
+            "slice_clock": lambda: next(ticks) * _TICK,
+            "new_incarnation": lambda: incarnation,
+        }
+        self._note("start", host.name, "", "")
+        return open_node(host.name, **(options | host.options))
+
+    def _introduce(self, node: Node) -> None:
+        assert node._remoting is not None
+        for name in self._hosts:
+            if name != node.name:
+                node._remoting.introduce(name, address_of(name))
+
+    async def _check_for_ever(self) -> None:
+        while True:
+            await trio.sleep(_CHECKED_EVERY)
+            self._check()
+
+    def _check(self) -> None:
+        for check in self._always:
+            if check(self) is False:
+                raise AssertionError(f"{getattr(check, '__name__', check)} does not hold")
+        for name, condition in self._sometimes.items():
+            self._seen[name] += bool(condition(self))
+
+    def _report(self) -> Report:
+        assert self._moments is not None
+        ended = self._moments.all[-1].at if self._moments.all else 0.0
+        return Report(self.seed, ended, tuple(self._moments.all), self._moments.hash(), dict(self._seen))
+
+
+class Mended:
+    """What ends a fault: call it, or use it as a block."""
+
+    def __init__(self, mend: Callable[[], None]) -> None:
+        self._mend: Callable[[], None] | None = mend
+
+    def __call__(self) -> None:
+        """End the fault; twice does no harm."""
+        mend, self._mend = self._mend, None
+        if mend is not None:
+            mend()
+
+    def __enter__(self) -> None:
+        """The fault is there already."""
+
+    def __exit__(self, *_: object) -> None:
+        self()
+
+
+@contextmanager
+def _seeded(chance: Random) -> Generator[None]:
+    """Let the module `random` follow the seed, for programs that use it."""
+    state = random.getstate()
+    random.seed(chance.getrandbits(64))
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the first failure within groups of them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = next(iter(error.exceptions))
+    return error

@@ -1,0 +1,133 @@
+"""Simulated zones: the same seed is the same run, faults are what they say, and a failure tells its story."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from autonomy import Node, NodeDown
+from autonomy.testing import Simulation, SimulationFailed
+
+from .simulated import Counter, bank, small_zone, troubled, troubles
+
+ROOT = Path(__file__).parent.parent
+
+
+def trace_in_a_process_of_its_own(seed: int, hash_seed: str) -> str:
+    environment = os.environ | {
+        "PYTHONHASHSEED": hash_seed,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "AUTONOMY_LOGGING": "0",
+    }
+    command = [sys.executable, "-m", "tests.simulated", str(seed)]
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    return ended.stdout
+
+
+def test_the_same_seed_is_the_same_run_in_every_process() -> None:
+    traces = {trace_in_a_process_of_its_own(7, hash_seed) for hash_seed in ("1", "2", "random")}
+
+    assert len(traces) == 1
+
+
+def test_another_seed_is_another_run() -> None:
+    assert troubled(1).trace_hash != troubled(2).trace_hash
+
+
+def test_a_run_says_what_was_broken() -> None:
+    report = troubled(3)
+
+    assert len(report.faults) >= 12
+    assert {moment.kind for moment in report.moments} >= {"send", "receive", "link", "fault", "heal", "start"}
+
+
+def test_a_partition_shorter_than_the_window_is_noticed_by_nobody() -> None:
+    async def scenario(sim: Simulation) -> None:
+        client = await sim.host("client-0").up()
+        await sim.host("bank").up()
+        await client.send_and_receive("counter@bank", "before")
+        with sim.partition("client-0", "bank"):
+            await trio.sleep(6)
+        assert await client.send_and_receive("counter@bank", "after", timeout=8) > "0"
+
+    sim = Simulation(1)
+    sim.node("bank", bank)
+    sim.node("client-0")
+    sim.run(scenario)
+
+
+def test_a_crash_is_known_within_a_second_and_a_power_loss_when_the_window_is_over() -> None:
+    known: list[float] = []
+
+    async def ask_and_lose(sim: Simulation) -> None:
+        client = await sim.host("client").up()
+        await (await sim.host("bank").up()).start_worker("silent", Silent())
+        for lose in (sim.crash, sim.power_loss):
+            await (await sim.host("bank").up()).start_worker("silent", Silent(), on_conflict="keep")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_expect_down, client, known)
+                await trio.sleep(1)
+                mend = lose("bank")
+            mend()
+            await trio.sleep(1)
+
+    sim = Simulation(2)
+    sim.node("bank")
+    sim.node("client")
+    sim.run(ask_and_lose)
+
+    assert known[0] - 1 < 1
+    assert 9 < known[1] < 12
+
+
+class Silent:
+    async def handle_message(self, context: object, message: str) -> None:
+        await trio.sleep_forever()
+
+
+async def _expect_down(node: Node, known: list[float]) -> None:
+    began = trio.current_time()
+    with pytest.raises(NodeDown):
+        await node.send_and_receive("silent@bank", "hello", timeout=60)
+    known.append(trio.current_time() - began)
+
+
+def test_a_failure_tells_its_seed_and_its_story() -> None:
+    async def scenario(sim: Simulation) -> None:
+        with sim.partition("bank", "client-0"):
+            await trio.sleep(2)
+        raise ValueError("the books do not balance")
+
+    with pytest.raises(SimulationFailed) as caught:
+        small_zone(11).run(scenario)
+
+    text = str(caught.value)
+    assert "the books do not balance" in text
+    assert "AUTONOMY_SIM_SEED=11" in text
+    assert "partition" in text
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_what_must_always_hold_is_looked_at_all_the_time_and_what_holds_sometimes_is_counted() -> None:
+    sim = small_zone(5)
+    sim.sometimes("a client was cut off", lambda sim: sim.host("bank").node is None)
+    report = sim.run(troubles)
+    sim = small_zone(5)
+    sim.always(lambda sim: sim.host("bank").node is not None or trio.current_time() < 1)
+
+    assert report.sometimes["a client was cut off"] > 0
+    with pytest.raises(SimulationFailed, match="does not hold"):
+        sim.run(troubles)
+
+
+def test_two_hosts_of_one_name_are_refused() -> None:
+    sim = Simulation(1)
+    sim.node("bank")
+
+    with pytest.raises(ValueError, match="bank"):
+        sim.node("bank", lambda node: node.start_worker("counter", Counter()))
