@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from autonomy import Unreachable, open_node
+from autonomy import NodeDown, Unreachable, open_node
+from autonomy.abc import Link
 from autonomy.identity import ZoneAuthority
 from tests.links.memory import MemoryNetwork
 from tests.workers import Echo
@@ -201,3 +202,25 @@ async def test_a_node_with_a_name_that_is_taken_is_not_let_in(autojump_clock: Mo
                 await impostor.connect("wss://a:1", timeout=5)
             assert await a.send_and_receive("echo@b", "still you?") == "still you?"
             assert a.statistics().links == 1
+
+
+async def test_a_host_that_takes_links_and_hangs_up_is_dialled_with_pauses(autojump_clock: MockClock) -> None:
+    async def hang_up(_: Link) -> None:
+        await trio.lowlevel.checkpoint()
+
+    network = FaultyNetwork()
+    async with on(network, "a") as a, trio.open_nursery() as nursery:
+        async with on(network, "b") as b:
+            await b.start_worker("echo", Echo())
+            await a.connect("wss://b:1")
+            await trio.sleep(10)
+        await nursery.start(network.transport("b").serve, "wss://b:1", hang_up)
+        dials = network.dials
+
+        with pytest.raises(NodeDown, match="timeout") as caught:
+            await a.send_and_receive("echo@b", "hello")
+        assert caught.value.outcome == "not_sent"
+        await trio.sleep(60 - trio.current_time())
+
+        assert network.dials - dials < 60
+        nursery.cancel_scope.cancel()

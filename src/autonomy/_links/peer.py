@@ -348,7 +348,7 @@ class Peer:
 
     def _let_go(self, connection: Connection) -> None:
         if self._writes is connection:
-            self._writes = None
+            self._writes, self._up_since = None, math.inf
         self._do(self._session.lost(connection, self._clock()))
         self._look_again()
 
@@ -359,7 +359,7 @@ class Peer:
         self._sessions += 1
         self._reason = down.reason if self.failure is None else f"{down.reason}; the last dial: {self.failure}"
         self._joiner = Joiner(self._settings.largest + _BESIDE)
-        self._writes = None
+        self._writes, self._up_since = None, math.inf
         self._want_room.clear()
         written, unwritten = self._outbox.lost(down.written, down.unwritten)
         self._changed.unpark_all()
