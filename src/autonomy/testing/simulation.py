@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import secrets
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -21,10 +19,12 @@ from typing import Any, Final
 import trio
 import trio.testing
 
+from .._mixed.mixture import current_mixture
 from ..node import Node, open_node
 from .chance import derive, seed_scheduler
 from .moments import Moment, Moments
 from .network import Network, Way, address_of
+from .stand_ins import here, stand_ins
 
 SEED: Final = "AUTONOMY_SIM_SEED"
 """Environment variable with the seed of simulations that are given none."""
@@ -123,6 +123,7 @@ class Host:
         while True:
             while not self._is_on:
                 await self._changed.park()
+            here.set(self.name)
             with trio.CancelScope() as self._scope:
                 try:
                     async with open_one(self) as node:
@@ -130,7 +131,7 @@ class Host:
                         greet(node)
                         self._changed.unpark_all()
                         if self._main is not None:
-                            await self._main(node)
+                            await current_mixture().run_program("main", self._main, node)
                         await trio.sleep_forever()
                 finally:
                     self.node = None
@@ -175,6 +176,7 @@ class Simulation:
         self._sometimes: dict[str, Callable[[Simulation], object]] = {}
         self._seen: dict[str, int] = {}
         self._starts = itertools.count(1)
+        self._skews: dict[str, float] = {}
 
     def chance(self, *purpose: object) -> Random:
         """Return a source of chance of its own for a purpose."""
@@ -270,6 +272,17 @@ class Simulation:
         count = self.network.blackhole(one, other)
         self._note("fault", one, other, f"black hole for {count} links")
 
+    def skew(self, name: str, seconds: float) -> Mended:
+        """Let the clock on a host's wall, ``time.time()``, be ahead by so many seconds; negative is behind."""
+        self._skews[name] = seconds
+        self._note("fault", name, "", f"clock ahead by {seconds:g} s")
+
+        def mend() -> None:
+            self._skews.pop(name, None)
+            self._note("heal", name, "", "clock")
+
+        return Mended(mend)
+
     def crash(self, name: str) -> Mended:
         """Kill what runs on a host: others notice, and nobody listens there. Mended, it starts anew."""
         return self._off(name, power=True, what="crash")
@@ -304,20 +317,23 @@ class Simulation:
             SimulationFailed: The scenario, a node's main or a check failed.
         """
         seed_scheduler(self.seed)
-        with _seeded(self.chance("random")):
-            try:
-                trio.run(self._run, scenario, until, clock=trio.testing.MockClock(autojump_threshold=0))
-            except Exception as error:  # noqa: BLE001  # whatever a program raises, with its story
-                report = self._report()
-                cause = _innermost(error)
-                text = f"{type(cause).__name__}: {cause}\n{report.story()}\nagain: {SEED}={self.seed}"
-                raise SimulationFailed(text, report) from cause
+        try:
+            trio.run(self._run, scenario, until, clock=trio.testing.MockClock(autojump_threshold=0))
+        except Exception as error:  # noqa: BLE001  # whatever a program raises, with its story
+            report = self._report()
+            cause = _innermost(error)
+            text = f"{type(cause).__name__}: {cause}\n{report.story()}\nagain: {SEED}={self.seed}"
+            raise SimulationFailed(text, report) from cause
         return self._report()
 
     async def _run(self, scenario: Scenario | None, until: float) -> None:
         began = trio.current_time()
         self._moments = Moments(lambda: trio.lowlevel.current_clock().current_time() - began)
         self._network = Network(self.chance("network"), self._moments, self._latency)
+        with stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0)):
+            await self._tell(scenario, until)
+
+    async def _tell(self, scenario: Scenario | None, until: float) -> None:
         async with trio.open_nursery() as nursery:
             for host in self._hosts.values():
                 nursery.start_soon(host.live, self._open, self._introduce, name=host.name)
@@ -385,17 +401,6 @@ class Mended:
 
     def __exit__(self, *_: object) -> None:
         self()
-
-
-@contextmanager
-def _seeded(chance: Random) -> Generator[None]:
-    """Let the module `random` follow the seed, for programs that use it."""
-    state = random.getstate()
-    random.seed(chance.getrandbits(64))
-    try:
-        yield
-    finally:
-        random.setstate(state)
 
 
 def _innermost(error: BaseException) -> BaseException:

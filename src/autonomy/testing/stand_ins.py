@@ -1,0 +1,171 @@
+"""What a program asks of the world, answered by the simulation: time, chance, threads.
+
+While a simulation runs, the functions of the standard library that would let the world in are exchanged, in this
+process and for everybody in it. Some have a stand-in that follows the seed and the virtual time; the others say what to
+use instead. What a program has taken before (``from time import time``) is out of reach.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar, copy_context
+from random import Random
+from typing import Any, Final, NoReturn, TypeVar
+from unittest.mock import patch
+
+import outcome
+import trio
+
+T = TypeVar("T")
+EPOCH: Final = 1_767_225_600.0
+"""When every simulation begins, by the clocks on its walls: 1 January 2026, in UTC."""
+
+here: ContextVar[str] = ContextVar("autonomy_simulated_host", default="")
+"""The host whose program runs."""
+
+
+@contextmanager
+def stand_ins(chance: Random, skew: Callable[[str], float]) -> Generator[None]:
+    """Let the simulation answer while the block runs. To be entered within Trio.
+
+    Args:
+        chance: For all that programs draw by themselves.
+        skew: Returns the seconds by which the clock on a host's wall is ahead.
+    """
+    clock = trio.lowlevel.current_clock().current_time
+    began = clock()
+
+    def elapsed() -> float:
+        return clock() - began
+
+    def wall() -> float:
+        return EPOCH + elapsed() + skew(here.get())
+
+    state = random.getstate()
+    random.seed(chance.getrandbits(64))
+    with ExitStack() as stack:
+        stack.callback(random.setstate, state)
+        for target, name, stand_in in (
+            (time, "time", wall),
+            (time, "time_ns", lambda: int(wall() * 1e9)),
+            (time, "monotonic", elapsed),
+            (time, "monotonic_ns", lambda: int(elapsed() * 1e9)),
+            (time, "perf_counter", elapsed),
+            (time, "perf_counter_ns", lambda: int(elapsed() * 1e9)),
+            (time, "sleep", _refusing("time.sleep holds the whole zone", "await trio.sleep(…)")),
+            (os, "urandom", chance.randbytes),
+            (random, "_urandom", chance.randbytes),  # what random.SystemRandom, and so `secrets`, draws from
+            (trio.to_thread, "run_sync", run_in_step),
+            (trio.lowlevel, "start_thread_soon", _run_now),  # asyncio's executor, within Trio
+            (trio.from_thread, "run", _run_from_thread),
+            (trio.from_thread, "run_sync", _run_sync_from_thread),
+            (threading.Thread, "start", _refusing("a thread has a time of its own", "a plain handler, or to_thread")),
+            (subprocess.Popen, "__init__", _refusing("a process is outside", "another simulated host")),
+            (socket.socket, "connect", _refuse_socket),
+            (socket.socket, "bind", _refuse_socket),
+        ):
+            stack.enter_context(patch.object(target, name, stand_in))
+        yield
+
+
+def _refusing(why: str, instead: str) -> Callable[..., NoReturn]:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError(f"not in a simulation: {why}. Use {instead}.")
+
+    return refuse
+
+
+def _refuse_socket(own: socket.socket, *_: object) -> NoReturn:
+    own.close()  # whoever opened it did not reckon with this
+    _refusing("a socket leads outside", "messages to another simulated host")()
+
+
+# --- threads, in step: while one runs nothing else does, so that nobody can tell who was faster
+
+_start_thread = threading.Thread.start
+_mine = threading.local()
+
+
+class _Step:
+    """One thread, and what it says and is told, in turns with Trio's."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self.said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.told: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+        self._function = function
+        self._context = copy_context()
+
+    def run(self) -> None:
+        """Run the function, and say how it ended."""
+        _mine.step = self
+        try:
+            self.said.put(("returned", self._context.run(self._function)))
+        except BaseException as error:  # noqa: BLE001  # raised over there
+            self.said.put(("raised", error))
+
+
+async def run_in_step(
+    sync_fn: Callable[..., T],
+    *args: object,
+    thread_name: str | None = None,
+    abandon_on_cancel: bool = False,
+    limiter: trio.CapacityLimiter | None = None,
+) -> T:
+    """Stand in for ``trio.to_thread.run_sync``: what the function does takes no virtual time, but for what it calls
+    back into Trio for.
+    """
+    del abandon_on_cancel
+    await trio.lowlevel.checkpoint_if_cancelled()
+    step = _Step(lambda: sync_fn(*args))
+    thread = threading.Thread(target=step.run, name=thread_name, daemon=True)
+    async with limiter or trio.CapacityLimiter(1):
+        _start_thread(thread)
+        while True:
+            kind, what = step.said.get()
+            if kind == "call":
+                await _call(step, what)
+            elif kind == "raised":
+                raise what
+            else:
+                return what  # type: ignore[no-any-return]
+
+
+def _run_now(fn: Callable[[], T], deliver: Callable[[outcome.Outcome[T]], object], name: str | None = None) -> None:
+    del name
+    deliver(outcome.capture(fn))
+
+
+async def _call(step: _Step, function: Callable[[], Awaitable[object]]) -> None:
+    try:
+        result = await function()
+    except BaseException as error:  # noqa: BLE001  # it is the thread's
+        step.told.put((False, error))
+    else:
+        step.told.put((True, result))
+
+
+def _run_from_thread(afn: Callable[..., Awaitable[T]], *args: object, trio_token: object = None) -> T:
+    del trio_token
+    step: _Step | None = getattr(_mine, "step", None)
+    if step is None:
+        raise RuntimeError("this is a thread that no simulated program started")
+    step.said.put(("call", lambda: afn(*args)))
+    is_fine, result = step.told.get()
+    if not is_fine:
+        raise result
+    return result  # type: ignore[no-any-return]
+
+
+def _run_sync_from_thread(fn: Callable[..., T], *args: object, trio_token: object = None) -> T:
+    async def run() -> T:
+        return fn(*args)
+
+    return _run_from_thread(run, trio_token=trio_token)

@@ -1,0 +1,144 @@
+"""What a simulated program asks of the world, the simulation answers, the same each time; and the rest it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from autonomy import Node
+from autonomy.abc import ThreadContext
+from autonomy.testing import Simulation, SimulationFailed
+from autonomy.testing.stand_ins import EPOCH
+
+
+def answers(seed: int) -> list[object]:
+    """Return what a program hears that asks for everything."""
+    heard: list[object] = []
+
+    async def main(node: Node) -> None:
+        await trio.sleep(2.5)
+        heard.extend([time.time(), time.time_ns(), time.monotonic(), time.perf_counter()])
+        heard.extend([random.random(), secrets.token_hex(), uuid.uuid4(), random.SystemRandom().random()])
+        await asyncio.sleep(1.5)
+        heard.append(time.monotonic())
+
+    sim = Simulation(seed)
+    sim.node("alone", main)
+    sim.run(until=10)
+    return heard
+
+
+def test_time_is_virtual_and_begins_at_the_same_moment() -> None:
+    wall, nanoseconds, monotonic, counter, *_, later = answers(1)
+
+    assert wall == EPOCH + 2.5
+    assert nanoseconds == int((EPOCH + 2.5) * 1e9)
+    assert (monotonic, counter, later) == (2.5, 2.5, 4.0)
+
+
+def test_chance_follows_the_seed() -> None:
+    assert answers(1) == answers(1)
+    assert not set(answers(1)[4:8]) & set(answers(2)[4:8])
+
+
+def test_clocks_on_walls_may_differ_and_the_others_do_not() -> None:
+    seen: dict[str, tuple[float, float]] = {}
+
+    async def main(node: Node) -> None:
+        await trio.sleep(5)
+        seen[node.name] = time.time(), time.monotonic()
+
+    async def scenario(sim: Simulation) -> None:
+        with sim.skew("fast", 60.0):
+            await trio.sleep(10)
+
+    sim = Simulation(1)
+    for name in ("fast", "right"):
+        sim.node(name, main)
+    sim.run(scenario)
+
+    assert seen == {"fast": (EPOCH + 65, 5.0), "right": (EPOCH + 5, 5.0)}
+
+
+class Plain:
+    """A worker whose handler is a plain function, which runs in a thread."""
+
+    def handle_message(self, context: ThreadContext, message: str) -> None:
+        if message == "ask":
+            message = context.send_and_receive("plain-2", "told")
+        context.reply(f"{message} in {threading.current_thread().name.partition('-')[0]}")
+
+
+def test_plain_handlers_run_in_threads_that_wait_for_each_other() -> None:
+    replies: list[str] = []
+
+    async def main(node: Node) -> None:
+        for name in ("plain-1", "plain-2"):
+            await node.start_worker(name, Plain())
+        replies.append(await node.send_and_receive("plain-1", "ask"))
+
+    sim = Simulation(1)
+    sim.node("alone", main)
+    sim.run(until=5)
+
+    assert len(replies) == 1
+    assert replies[0].startswith("told in ")
+
+
+def test_what_a_thread_raises_comes_out() -> None:
+    async def main(node: Node) -> None:
+        await asyncio.to_thread(int, "no number")
+
+    sim = Simulation(1)
+    sim.node("alone", main)
+
+    with pytest.raises(SimulationFailed, match="no number"):
+        sim.run(until=5)
+
+
+def listen() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+
+
+@pytest.mark.parametrize(
+    "reach_out",
+    [
+        lambda: threading.Thread(target=print).start(),
+        lambda: subprocess.run(["true"], check=True),
+        lambda: socket.create_connection(("127.0.0.1", 9)),
+        listen,
+        lambda: time.sleep(1),
+    ],
+    ids=["thread", "process", "connection", "listener", "sleep"],
+)
+def test_what_leads_outside_is_refused_with_what_to_do_instead(reach_out: Callable[[], object]) -> None:
+    async def main(node: Node) -> None:
+        reach_out()
+
+    sim = Simulation(1)
+    sim.node("alone", main)
+
+    with pytest.raises(SimulationFailed, match=r"not in a simulation: .*\. Use "):
+        sim.run(until=5)
+
+
+def test_afterwards_everything_is_as_it_was() -> None:
+    before = [time.time, time.sleep, trio.to_thread.run_sync, threading.Thread.start, socket.socket.connect]
+    random.seed(5)
+    drawn = random.Random(5).random()
+
+    answers(1)
+
+    assert [time.time, time.sleep, trio.to_thread.run_sync, threading.Thread.start, socket.socket.connect] == before
+    assert random.random() == drawn
