@@ -29,7 +29,9 @@ from .outgoing import Outgoing
 
 _security = logs.get_logger("security")
 _TRACEBACK: Final = 2**16
-"""Characters of a traceback that travel: its end says most."""
+"""Characters of a traceback that travel: its end says most; and of the text of an exception, which may be anything."""
+_REASON: Final = 2**12
+"""Characters that say why somebody is gone."""
 _WATCHES: Final = 65_536
 _ASKED: Final = 2**20
 
@@ -65,7 +67,7 @@ class Inflow:
 
     def closed(self, reason: str) -> None:
         """The mailbox is gone."""
-        text = f"worker {self.worker!r} on node {self._here!r} is gone: {reason}"
+        text = f"worker {self.worker!r} on node {self._here!r} is gone: {reason[:_REASON]}"
         self.shut(Failure("WorkerNotFound", text, "not_sent"))
 
     def shut(self, failure: Failure) -> None:
@@ -221,8 +223,7 @@ class Incoming:
         if answer.failure is None:
             self._wire.tell(_reply(number, answer.body))
         else:
-            trace = answer.failure.remote_traceback[-_TRACEBACK:]
-            self._wire.tell(cargo.Failed(number, msgspec.structs.replace(answer.failure, remote_traceback=trace)))
+            self._wire.tell(cargo.Failed(number, _cut(answer.failure)))
 
     def withdraw(self, item: cargo.Withdraw) -> None:
         """Nobody there waits for an answer any more."""
@@ -242,7 +243,7 @@ class Incoming:
 
         def report(down: Down) -> None:
             self._watches.pop(item.id, None)
-            self._wire.tell(cargo.Gone(item.id, down.incarnation, down.reason[:_TRACEBACK]))
+            self._wire.tell(cargo.Gone(item.id, down.incarnation, down.reason[:_REASON]))
 
         self._watches[item.id] = lambda: None
         end = self._here.watch(_name(item.target), self._wire, report)
@@ -273,6 +274,18 @@ class Incoming:
         watches, self._watches = self._watches, {}
         for end in watches.values():
             end()
+
+
+def _cut(failure: Failure) -> Failure:
+    """Return a failure that can travel: an exception may have been given all of a message as its text."""
+    return msgspec.structs.replace(
+        failure,
+        text=failure.text[:_TRACEBACK],
+        remote_type=failure.remote_type[:_REASON],
+        remote_message=failure.remote_message[:_TRACEBACK],
+        remote_traceback=failure.remote_traceback[-_TRACEBACK:],
+        cause=failure.cause[:_REASON],
+    )
 
 
 def _name(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
 from .._sansio import cargo
-from .._sansio.cargo import Item, Message, Part, Reply, Request
+from .._sansio.cargo import Failed, Gone, Item, Message, Part, Reply, Request, Shut
 
 PART: Final = 2**16
 """Bytes of a part of something large, and of a frame, more or less: others go between."""
@@ -209,8 +209,16 @@ def _restored(items: Iterable[Item], whole: dict[int, bytes]) -> list[Item]:
 
 
 def size_of(item: Item) -> int:
-    """Return how many bytes an item takes, more or less: its text is counted in characters."""
+    """Return how many bytes an item takes, more or less: its texts are counted in characters."""
     kind = type(item)
-    if kind is Message or kind is Request or kind is Reply:
+    if kind is Message or kind is Reply:
         return len(item.body) + _OVERHEAD  # type: ignore[union-attr]  # mypy does not follow `kind`
+    match item:
+        case Request():
+            return len(item.body) + (1 + len(item.chain)) * _OVERHEAD
+        case Failed(_, failure) | Shut(_, failure):
+            texts = failure.text, failure.remote_message, failure.remote_traceback, failure.cause
+            return sum(map(len, texts)) + _OVERHEAD
+        case Gone():
+            return len(item.reason) + _OVERHEAD
     return _OVERHEAD
