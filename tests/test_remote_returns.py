@@ -7,7 +7,6 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomy import Down, NodeDown, NoReply
-from autonomy.abc import Link
 from tests.workers import Echo, Recorder, Sleeper
 from tests.zone import FaultyNetwork, dead_letters_of, nodes, on, two_nodes
 
@@ -144,25 +143,3 @@ async def test_a_link_with_nothing_to_say_stays_up(autojump_clock: MockClock) ->
         assert network.dials == dials
         assert a.statistics().links == 1
         assert await a.send_and_receive("echo@b", "hello") == "hello"
-
-
-async def test_a_host_that_takes_links_and_hangs_up_is_dialled_with_pauses(autojump_clock: MockClock) -> None:
-    async def hang_up(_: Link) -> None:
-        await trio.lowlevel.checkpoint()
-
-    network = FaultyNetwork()
-    async with on(network, "a") as a, trio.open_nursery() as nursery:
-        async with on(network, "b") as b:
-            await b.start_worker("echo", Echo())
-            await a.connect("wss://b:1")
-            await trio.sleep(10)
-        await nursery.start(network.transport("b").serve, "wss://b:1", hang_up)
-        dials = network.dials
-
-        with pytest.raises(NodeDown, match="timeout") as caught:
-            await a.send_and_receive("echo@b", "hello")
-        assert caught.value.outcome == "not_sent"
-        await trio.sleep(60 - trio.current_time())
-
-        assert network.dials - dials < 60
-        nursery.cancel_scope.cancel()
