@@ -14,7 +14,8 @@ import trio
 
 from autonomy._links.addresses import parse_address
 from autonomy._links.limits import LinkLimits
-from autonomy._links.websocket import SUBPROTOCOL, Streams, WebSocketTransport
+from autonomy._links.opening import SUBPROTOCOL
+from autonomy._links.websocket import Streams, WebSocketTransport
 from autonomy.identity import client_context
 
 from .certificates import credentials, security

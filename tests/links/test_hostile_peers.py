@@ -141,14 +141,14 @@ ANSWERS = {
     "silence": (b"", "did not answer within 5 s"),
     "a refusal": (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", "with HTTP status 400"),
     "a page": (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "with HTTP status 200"),
-    "a page without end": (b"HTTP/1.1 200 OK\r\n\r\n" + bytes(10_000), "did not answer|hung up"),
+    "a page without end": (b"HTTP/1.1 200 OK\r\n\r\n" + bytes(10_000), "with HTTP status 200"),
     "a redirect": (b"HTTP/1.1 302 No\r\nLocation: wss://x\r\nContent-Length: 0\r\n\r\n", "with HTTP status 302"),
     "first of all a continue": (b"HTTP/1.1 100 Continue\r\n\r\n", "with HTTP status 100"),
-    "another key": (ANSWER.replace(b"%s", b"guess") + b"\r\n", "hung up|Bad accept|state"),
+    "another key": (ANSWER.replace(b"%s", b"guess") + b"\r\n", "accept"),
     "a header that is not ASCII": (ANSWER.replace(b"v1", b"\xff") + b"\r\n", "codec can't"),
     "no subprotocol": (ANSWER.partition(b"Sec-WebSocket-Protocol")[0] + b"\r\n", "does not speak"),
-    "no HTTP": (bytes(100), "hung up|state|Bad HTTP"),
-    "headers without end": (b"HTTP/1.1 101 X\r\n" + b"X: y\r\n" * 20_000, "too long|hung up|state"),
+    "no HTTP": (bytes(100), "Bad HTTP"),
+    "headers without end": (b"HTTP/1.1 101 X\r\n" + b"X: y\r\n" * 20_000, "too long"),
 }
 
 
@@ -203,7 +203,7 @@ async def play_server(listener: trio.abc.Listener[trio.abc.Stream], answer: byte
     asked = await stream.receive_some()
     key = re.search(rb"Sec-WebSocket-Key: (.*)\r\n", bytes(asked))
     assert key is not None
-    if answer:
+    with suppress(trio.BrokenResourceError):  # whoever dialled may have heard enough
         await stream.send_all(answer.replace(b"%s", generate_accept_token(key[1])))
     if later:
         await trio.sleep(0.1)

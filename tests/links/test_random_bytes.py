@@ -14,7 +14,8 @@ import trio
 import trio.testing
 
 from autonomy._links.limits import LinkLimits
-from autonomy._links.websocket import SUBPROTOCOL, WebSocketLink
+from autonomy._links.opening import SUBPROTOCOL
+from autonomy._links.websocket import WebSocketLink
 from autonomy.abc import LinkLost
 from autonomy.identity import client_context
 
@@ -86,10 +87,10 @@ async def take(link: WebSocketLink, stream: Stream, seen: list[str]) -> None:
     """Be the server behind TLS: open a link, receive what comes, close. Note what it came to."""
     try:
         with trio.fail_after(5):
-            await link.open(server=True)
+            await link.open()
         while True:
             await link.receive()
-    except (LinkLost, trio.TooSlowError) as error:
+    except (LinkLost, trio.TooSlowError, trio.BrokenResourceError) as error:
         seen.append(type(error).__name__)
     finally:
         await link.close()
@@ -106,7 +107,7 @@ async def test_bytes_in_place_of_http_and_of_frames(
     async def strike(*parts: bytes) -> None:
         near, far = trio.testing.memory_stream_pair()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(take, WebSocketLink(far, identity_of("a"), LIMITS, nursery), far, seen)
+            nursery.start_soon(take, WebSocketLink(far, identity_of("a"), LIMITS, server=True), far, seen)
             for part in parts:
                 try:
                     await near.send_all(part)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
 import trio.lowlevel
 import trio.testing
+import trio_websocket
 
 from autonomy._links.limits import LinkLimits
-from autonomy._links.reading import Reading
+from autonomy._links.opening import SUBPROTOCOL
 from autonomy._links.websocket import WebSocketTransport
 from autonomy.abc import Link, LinkLost, LinkRefused
-from autonomy.identity import client_context
+from autonomy.identity import client_context, server_context
 
 from .certificates import credentials, security
 from .siege import Stream, frame, hung_up, request
 from .wires import Wires
-from .world import echo, linked, serving
+from .world import echo, linked, lost, serving
 from .worlds import wired_world
 
-CLOSE, PING, TEXT = 0x88, 0x89, 0x81
+BINARY, TEXT, CLOSE, PING, PONG = 0x82, 0x81, 0x88, 0x89, 0x8A
 
 
 async def why_lost(link: Link) -> str:
@@ -34,9 +35,9 @@ async def why_lost(link: Link) -> str:
 
 
 @asynccontextmanager
-async def held_by_hand(handle: Callable[[Link], Awaitable[None]]) -> AsyncGenerator[Stream]:
+async def held_by_hand(handle: Callable[[Link], Awaitable[None]], wires: Wires | None = None) -> AsyncGenerator[Stream]:
     """Serve, and return the far end of a link as a stream of websocket frames."""
-    wires = Wires()
+    wires = wires or Wires()
     serving_one = WebSocketTransport(security("b"), None, wires.connect, wires.listen)
     async with trio.open_nursery() as nursery:
         await nursery.start(functools.partial(serving_one.serve, "wss://wired:1", handle))
@@ -149,7 +150,7 @@ async def test_a_close_waits_for_no_answer_of_a_peer_that_breaks_a_rule_instead(
     async with held_by_hand(handle) as stream:
         assert (await stream.receive_some())[0] == CLOSE
         await trio.sleep(0.25)
-        await stream.send_all(frame(PING))  # which the library would answer, and fails to
+        await stream.send_all(frame(TEXT, b"hi"))
         await hung_up(stream)
         await trio.sleep(1)
     assert took == [0.25]
@@ -168,46 +169,183 @@ async def test_a_close_that_gets_no_answer_takes_a_second(autojump_clock: trio.t
     assert took == [1.0]
 
 
-# ---- the reading task
+# ---- a link that has ended
 
 
-async def test_a_link_whose_reading_ended_sends_no_more_though_nobody_receives(
+async def test_a_link_on_which_a_rule_was_broken_sends_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    ended: list[str] = []
+
+    async def handle(link: Link) -> None:
+        ended.append(await why_lost(link))
+        with pytest.raises(LinkLost) as caught:
+            await link.send(b"tick")
+        ended.append(str(caught.value))
+
+    async with held_by_hand(handle) as stream:
+        await stream.send_all(frame(TEXT, b"hi"))
+        await hung_up(stream)
+        await trio.sleep(1)
+    assert ended == ["it sent text"] * 2
+
+
+async def test_what_came_before_a_broken_rule_is_received(autojump_clock: trio.testing.MockClock) -> None:
+    received: list[bytes] = []
+
+    async def handle(link: Link) -> None:
+        received.extend(await lost(link))
+
+    async with held_by_hand(handle) as stream:
+        await stream.send_all(frame(BINARY, b"one") + frame(BINARY, b"two") + frame(TEXT, b"hi"))
+        await hung_up(stream)
+        await trio.sleep(1)
+    assert received == [b"one", b"two"]
+
+
+# ---- what is owed to the far side
+
+
+async def test_a_ping_is_answered_behind_the_message_that_is_being_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def handle(link: Link) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.send, bytes(2**20))
+            await lost(link)
+
+    async with held_by_hand(handle) as stream:
+        await trio.sleep(1)  # the message is stuck, half of it on its way
+        await stream.send_all(frame(PING, b"there?") + frame(BINARY, b"x"))
+        await trio.sleep(1)
+        whole = frame(BINARY, bytes(2**20), masked=False) + frame(PONG, b"there?", masked=False)
+        received = b""
+        while len(received) < len(whole):
+            received += await stream.receive_some()
+        assert received == whole
+        await stream.send_all(frame(CLOSE))
+        assert (await stream.receive_some())[0] == CLOSE
+        await hung_up(stream)
+
+
+async def test_who_receives_is_not_held_by_pings_while_a_send_is_stuck(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    received: list[float] = []
+
+    async def handle(link: Link) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.send, bytes(2**20))
+            await link.receive()
+            received.append(trio.current_time())
+            nursery.cancel_scope.cancel()
+
+    async with held_by_hand(handle) as stream:
+        await trio.sleep(1)
+        begun = trio.current_time()
+        await stream.send_all(frame(PING, b"there?"))
+        await stream.send_all(frame(BINARY, b"x"))
+        await trio.sleep(0.1)
+        assert received == [begun]
+
+
+async def test_who_receives_is_held_for_a_second_at_most_by_pongs_that_nobody_takes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     ended: list[str] = []
 
     async def handle(link: Link) -> None:
-        try:
-            while True:
-                await link.send(b"tick")
-                await trio.sleep(1)
-        except LinkLost as error:
-            ended.append(str(error))
+        ended.append(await why_lost(link))
 
-    async with held_by_hand(handle) as stream:
-        await trio.sleep(2.5)
-        await stream.send_all(frame(TEXT, b"hi"))
-        await trio.sleep(1)
-    assert ended == ["it sent text"]
+    async with held_by_hand(handle, Wires(capacity=4096)) as stream:
+        begun = trio.current_time()
+        while not ended:
+            with suppress(trio.BrokenResourceError):
+                await stream.send_all(frame(PING, bytes(125)) * 20)
+            await trio.sleep(1.01)
+        assert trio.current_time() - begun < 10
+    assert ended == ["the far side takes no answer to what it asks"]
 
 
-async def test_who_waits_for_a_reading_task_that_has_ended_waits_no_more(
+async def test_a_receive_that_was_cancelled_leaves_a_close_to_whoever_closes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async def read() -> None:
-        raise UnicodeError
+    async with linked(wired_world()) as (near, far), trio.open_nursery() as nursery:
+        nursery.start_soon(lost, far)
+        async with trio.open_nursery() as receiving:
+            receiving.start_soon(near.receive)
+            await trio.sleep(1)
+            receiving.cancel_scope.cancel()
+        begun = trio.current_time()
+        await near.close()
+        assert trio.current_time() == begun
+
+
+async def test_a_close_goes_on_when_who_received_leaves_meanwhile(autojump_clock: trio.testing.MockClock) -> None:
+    async with linked(wired_world()) as (near, far), trio.open_nursery() as nursery:
+        async with trio.open_nursery() as receiving:
+            receiving.start_soon(near.receive)
+            await trio.sleep(1)
+            begun = trio.current_time()
+            nursery.start_soon(near.close)
+            await trio.sleep(0.25)
+            receiving.cancel_scope.cancel()
+        await lost(far)
+        await trio.lowlevel.checkpoint()
+        assert await why_lost(near) == "it was closed here"
+        assert trio.current_time() - begun == 0.25
+
+
+# ---- the library that everybody uses, at the other end
+
+
+def messages() -> list[bytes]:
+    return [bytes([size % 251]) * size for size in (0, 1, 125, 126, 65_535, 65_536, 2**20)]
+
+
+async def test_a_dialler_that_uses_another_library_is_served(autojump_clock: trio.testing.MockClock) -> None:
+    wires = Wires()
+    serving_one = WebSocketTransport(security("b"), None, wires.connect, wires.listen)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(functools.partial(serving_one.serve, "wss://wired:1", echo))
+        stream = trio.SSLStream(
+            await wires.connect("wired", 1), client_context(credentials("a")), https_compatible=True
+        )
+        socket = await trio_websocket.wrap_client_stream(nursery, stream, "b", "/", subprotocols=[SUBPROTOCOL])  # type: ignore[arg-type]  # any stream will do
+        for message in messages():
+            await socket.send_message(message)
+            assert await socket.get_message() == message
+        with trio.fail_after(0.5):
+            await socket.ping(b"there?")
+            await socket.aclose(1000, "enough")
+        assert socket.closed is not None
+        assert socket.closed.code == 1000
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_uses_another_library_is_dialled(autojump_clock: trio.testing.MockClock) -> None:
+    wires = Wires()
+    reasons: list[object] = []
+
+    async def serve(listener: trio.abc.Listener[Stream], nursery: trio.Nursery) -> None:
+        stream = trio.SSLStream(
+            await listener.accept(), server_context(credentials("b")), server_side=True, https_compatible=True
+        )
+        asked = await trio_websocket.wrap_server_stream(nursery, stream)
+        socket = await asked.accept(subprotocol=SUBPROTOCOL)
+        with suppress(trio_websocket.ConnectionClosed):
+            while True:
+                await socket.send_message(await socket.get_message())
+        reasons.append(socket.closed and socket.closed.reason)
 
     async with trio.open_nursery() as nursery:
-        stream, _ = trio.testing.memory_stream_pair()
-        reading = Reading(nursery, stream)
-        reading.start_soon(read)
-        with reading.while_it_lasts() as scope:
-            await trio.sleep_forever()
-        assert scope.cancelled_caught
-        with reading.while_it_lasts() as scope:
-            await trio.sleep_forever()
-        assert scope.cancelled_caught
-        assert isinstance(reading.error, UnicodeError)
+        (listener,) = await wires.listen("wired", 1)
+        nursery.start_soon(serve, listener, nursery)
+        async with WebSocketTransport(security("a"), None, wires.connect).dial("wss://wired:1", "b") as link:
+            for message in messages():
+                await link.send(message)
+                assert await link.receive() == message
+            with trio.fail_after(0.5):
+                await link.close("enough")
+    assert reasons == ["enough"]
 
 
 # ---- the handler

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 
 import trio
-from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected
 
 from ..errors import IdentityError
 
@@ -22,10 +21,6 @@ def why(error: BaseException) -> str:
             return "it hung up in the handshake"
         case ssl.SSLError(reason=str(reason)):
             return reason.lower().replace("_", " ")
-        case ConnectionClosed():
-            return why_closed(error.reason)
-        case ConnectionRejected():
-            return f"it refused the websocket with HTTP status {error.status_code}"
         case trio.TooSlowError():
             return "the handshake took too long"
     return str(error) or type(error).__name__
@@ -37,13 +32,3 @@ def is_refused(error: BaseException) -> bool:
     tried = error.__cause__ if isinstance(error, OSError) else None
     errors = tried.exceptions if isinstance(tried, ExceptionGroup) else [error]
     return all(isinstance(each, ConnectionRefusedError) for each in errors)
-
-
-def why_closed(reason: CloseReason | None) -> str:
-    """Return why a websocket was closed."""
-    if reason is None:
-        return "it was closed"
-    if reason.reason:
-        return f"the far side closed it: {reason.reason}"
-    # RFC 6455 section 7.1.5: 1006 is what nobody sends; it stands for an end without a close.
-    return "the connection broke" if reason.code == 1006 else "the far side closed it"

@@ -4,41 +4,31 @@ How to get a stream of bytes comes in from outside: TCP here, streams in memory 
 `Security`: mutual TLS, which is not the websocket library's to do, because who is at the other end must be known before
 anything is parsed that he says. Every wait for the far side that is not a wait for its next message has a deadline.
 
-trio-websocket is kept behind this file. What it lacks is beside: `reading` holds its task, `frame_rules` says what it
-may be fed, `door` counts who comes in.
+The parts are beside: `opening` asks for a websocket or grants one, `websocket_frames` reads and writes what follows,
+`door` counts who comes in. No link has a task of its own: whoever receives reads, and whoever sends writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Final, cast
 
 import trio
-import trio_websocket
-from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from .. import logs
 from .._sansio.spiffe import PeerIdentity
 from ..abc import Link, LinkLost, LinkRefused
 from ..errors import IdentityError
+from . import opening
 from .addresses import parse_address, write_address
 from .door import Door
-from .frame_rules import FrameRules
 from .limits import LinkLimits
-from .reading import CheckedStream, Reading
-from .reasons import is_refused, why, why_closed
+from .reasons import is_refused, why
 from .security import Security
+from .websocket_frames import MESSAGE, PONG, FrameReader, RuleBroken, write_close, write_frame
 
 _log = logs.get_logger("links")
 _security = logs.get_logger("security")
-SUBPROTOCOL: Final = "autonomy.link.v1"
-"""Strangers that speak something else fail in the opening handshake."""
-_PATH: Final = "/"
-_HOST: Final = "autonomy"
-"""For the header that HTTP wants. Not the true host: the library would encode it as IDNA, which long names fail."""
-_QUEUE: Final = 16
-"""Messages. While they wait, the library reads nothing, neither pings nor a close: who holds a link must not let it."""
 
 Streams = Callable[[str, int], Awaitable[trio.abc.Stream]]
 Listeners = Callable[[str, int], Awaitable[Sequence[trio.abc.Listener[trio.abc.Stream]]]]
@@ -71,14 +61,13 @@ class WebSocketTransport:
     async def dial(self, address: str, node: str | None) -> AsyncGenerator[Link]:
         """Open a link to a node at ``wss://host:port``; see `abc.Transport`."""
         host, port = parse_address(address)
-        async with _bare_nursery() as nursery:
-            link = await self._dial(host, port, node, nursery)
-            try:
-                yield link
-            finally:
-                await link.close()
+        link = await self._dial(host, port, node)
+        try:
+            yield link
+        finally:
+            await link.close()
 
-    async def _dial(self, host: str, port: int, node: str | None, nursery: trio.Nursery) -> WebSocketLink:
+    async def _dial(self, host: str, port: int, node: str | None) -> WebSocketLink:
         where = write_address(host, port)
         stream: trio.abc.Stream | None = None
         link: WebSocketLink | None = None
@@ -86,8 +75,8 @@ class WebSocketTransport:
             with trio.fail_after(self._limits.handshake):
                 stream = await self._connect(host, port)
                 secure, peer = await self._security.dial(stream, node)
-                link = WebSocketLink(secure, peer, self._limits, nursery)
-                await link.open(server=False)
+                link = WebSocketLink(secure, peer, self._limits, server=False)
+                await link.open()
                 return link
         except trio.TooSlowError:
             raise LinkLost(f"{where} did not answer within {self._limits.handshake:g} s") from None
@@ -127,27 +116,26 @@ class WebSocketTransport:
         if objection:
             self._door.refused(address, objection, trio.current_time())
             return  # and so hang up: who listens closes each stream when this ends
-        async with _bare_nursery() as nursery:
-            with self._door.stranger(address):
-                link = await self._welcome(stream, address, nursery)
-            if link is None:
-                return
-            with self._door.link():
-                try:
-                    await handle(link)
-                except LinkLost as error:
-                    _log.debug("link ended", peer=link.peer.name, reason=error)
-                finally:
-                    await link.close()
+        with self._door.stranger(address):
+            link = await self._welcome(stream, address)
+        if link is None:
+            return
+        with self._door.link():
+            try:
+                await handle(link)
+            except LinkLost as error:
+                _log.debug("link ended", peer=link.peer.name, reason=error)
+            finally:
+                await link.close()
 
-    async def _welcome(self, stream: trio.abc.Stream, address: str, nursery: trio.Nursery) -> WebSocketLink | None:
+    async def _welcome(self, stream: trio.abc.Stream, address: str) -> WebSocketLink | None:
         """Return the link that somebody wants, or None if he may not have it. He learns nothing but that."""
         link: WebSocketLink | None = None
         try:
             with trio.fail_after(self._limits.handshake):
                 secure, peer = await self._security.accept(stream)
-                link = WebSocketLink(secure, peer, self._limits, nursery)
-                await link.open(server=True)
+                link = WebSocketLink(secure, peer, self._limits, server=True)
+                await link.open()
                 return link
         except Exception as error:  # noqa: BLE001  # whatever a stranger's bytes can do in three libraries
             reason = f"{why(error)} (node {link.peer.name})" if link is not None else why(error)
@@ -158,16 +146,23 @@ class WebSocketTransport:
 class WebSocketLink:
     """One websocket over one stream; see `abc.Link`.
 
-    Its nursery must be left only after `close`.
+    It reads in `receive` and in `close` only: while nobody receives, pings stay unanswered and a close unseen. There
+    is one writer at a time; who wants to answer the far side meanwhile leaves that to it.
     """
 
-    def __init__(self, stream: trio.abc.Stream, peer: PeerIdentity, limits: LinkLimits, nursery: trio.Nursery) -> None:
+    def __init__(self, stream: trio.abc.Stream, peer: PeerIdentity, limits: LinkLimits, *, server: bool) -> None:
         self._stream = stream
         self._peer = peer
         self._limits = limits
-        self._reading = Reading(nursery, stream)
-        self._socket: WebSocketConnection | None = None
-        self._lost = ""
+        self._server = server
+        self._frames = FrameReader(server=server, message=limits.message, controls=limits.controls)
+        self._writing = trio.Lock()
+        self._owed = b""  # pongs, and the answer to a close
+        self._is_reading = False
+        self._reader_left = trio.lowlevel.ParkingLot()
+        self._is_open = self._is_closed = False
+        self._is_silent = False  # whether nothing more will come
+        self._end = ""  # why the link has ended, if it has
 
     @property
     def peer(self) -> PeerIdentity:
@@ -177,126 +172,161 @@ class WebSocketLink:
     @property
     def is_open(self) -> bool:
         """Whether the opening handshake succeeded, once."""
-        return self._socket is not None
+        return self._is_open
 
-    async def open(self, *, server: bool) -> None:
+    async def open(self) -> None:
         """Do the opening handshake of the websocket. The caller sees to a deadline.
 
         Raises:
             LinkLost: The far side does not want a link, or not this kind. The stream is the caller's to close.
+            trio.BrokenResourceError: The stream broke.
         """
-        rules = FrameRules(server=server, message=self._limits.message, controls=self._limits.controls)
-        checked = CheckedStream(self._stream, rules)
-        socket: WebSocketConnection | None = None
-        try:
-            with self._reading.while_it_lasts():
-                socket = await (self._answer(checked) if server else self._ask(checked))
-        except ConnectionClosed as error:
-            raise LinkLost(why(error)) from error
-        finally:
-            if socket is None:
-                self._reading.stop()
-        if socket is None:
-            error = self._reading.error
+        if self._server:
+            await opening.answer(self._stream)
+        else:
             # In TLS 1.3 a client whose certificate is refused learns it here, behind a handshake that succeeded.
-            raise LinkLost("it hung up in the handshake" if error is None else why(error)) from error
-        self._socket = socket
-        self._reading.peer = self._peer.name
-
-    async def _ask(self, stream: trio.abc.Stream) -> WebSocketConnection:
-        socket = await trio_websocket.wrap_client_stream(
-            cast(trio.Nursery, self._reading),
-            stream,  # type: ignore[arg-type]  # it says SocketStream, and any stream will do
-            _HOST,
-            _PATH,
-            subprotocols=[SUBPROTOCOL],
-            message_queue_size=_QUEUE,
-            max_message_size=self._limits.message,
-            receive_buffer_size=self._limits.receive,
-        )
-        if socket.subprotocol != SUBPROTOCOL:
-            raise LinkLost(f"it does not speak {SUBPROTOCOL}")
-        return socket
-
-    async def _answer(self, stream: trio.abc.Stream) -> WebSocketConnection:
-        request = await trio_websocket.wrap_server_stream(
-            cast(trio.Nursery, self._reading),
-            stream,
-            message_queue_size=_QUEUE,
-            max_message_size=self._limits.message,
-            receive_buffer_size=self._limits.receive,
-        )
-        if SUBPROTOCOL not in request.proposed_subprotocols:
-            await request.reject(400)
-            raise LinkLost(f"it does not speak {SUBPROTOCOL}")
-        return await request.accept(subprotocol=SUBPROTOCOL)
+            rest = await opening.ask(self._stream)
+            await self._take(rest)  # its first messages may be right behind
+        self._is_open = True
 
     async def send(self, message: bytes) -> None:
         """Send one message; see `abc.Link`."""
-        assert self._socket is not None
+        frame = write_frame(MESSAGE, message, server=self._server)
         try:
-            with trio.fail_after(self._limits.send):
-                await self._socket.send_message(message)
-        except ConnectionClosed:
-            raise await self._loss() from None
-        except trio.TooSlowError:
-            await self._cut(f"the far side took nothing for {self._limits.send:g} s")
-            raise LinkLost(self._lost) from None
+            with trio.move_on_after(self._limits.send) as scope:
+                await self._write(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise LinkLost(self._end or why(error)) from None
         except trio.Cancelled:
             await self._cut("a send was cancelled")  # a part of the message may be on its way
             raise
+        if scope.cancelled_caught:
+            await self._cut(f"the far side took nothing for {self._limits.send:g} s")
+            raise LinkLost(self._end)
 
     async def receive(self) -> bytes:
         """Return the next message; see `abc.Link`."""
-        assert self._socket is not None
-        try:
-            message = await self._socket.get_message()
-        except ConnectionClosed:
-            raise await self._loss() from None
-        assert isinstance(message, bytes)  # FrameRules lets no text through
-        return message
+        messages = self._frames.messages
+        if messages:
+            await trio.lowlevel.checkpoint()
+        while not messages:
+            if self._end:
+                raise LinkLost(self._end)
+            await self._read()
+        return messages.popleft()
 
     async def close(self, reason: str = "") -> None:
         """Close in good order; see `abc.Link`."""
-        if self._lost or self._socket is None:
+        if self._is_closed or not self._is_open:
             await trio.lowlevel.checkpoint()
             return
-        self._lost = "it was closed here" + (f": {reason}" if reason else "")
-        # The library waits for the far side's close without end, and so it does for one whose reader has died.
-        deadline = trio.move_on_after(self._limits.close, shield=True)
-        with deadline, self._reading.while_it_lasts(), suppress(ConnectionClosed):
-            await self._socket.aclose(reason=reason or None)
-        await self._cut(self._lost)
+        self._is_closed = True
+        self._frames.messages.clear()
+        if not self._end:
+            self._end = "it was closed here" + (f": {reason}" if reason else "")
+            # Shielded, for also while all is cancelled the far side is to get what it was sent, and to know its end.
+            with trio.move_on_after(self._limits.close, shield=True):
+                await self._say_farewell(reason)
+        await self._cut(self._end)
+
+    async def _say_farewell(self, reason: str) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with self._writing:
+                await self._stream.send_all(write_close(reason, server=self._server))
+        while not self._is_silent:
+            if self._is_reading:
+                await self._reader_left.park()
+            else:
+                await self._read()
 
     async def _cut(self, reason: str) -> None:
-        self._lost = reason
-        self._reading.stop()
+        self._end = self._end or reason
+        self._is_silent = True
+        self._frames.messages.clear()
         await trio.aclose_forcefully(self._stream)
 
-    async def _loss(self) -> LinkLost:
-        assert self._socket is not None
-        if not self._lost and self._socket.closed is None:
-            # The reading task is failing: its channel ends a moment before its error is known.
-            with self._reading.while_it_lasts():
-                await trio.sleep_forever()
-        if self._lost:
-            return LinkLost(self._lost)
-        if self._reading.error is not None:
-            return LinkLost(why(self._reading.error))
-        return LinkLost(why_closed(self._socket.closed))
+    # --- writing
 
-
-@asynccontextmanager
-async def _bare_nursery() -> AsyncGenerator[trio.Nursery]:
-    """A nursery for the websocket's own task, whose body's exception comes out bare."""
-    outcome: BaseException | None = None
-    async with trio.open_nursery() as nursery:
+    async def _write(self, frame: bytes) -> None:
         try:
-            yield nursery
-        except BaseException as error:  # noqa: BLE001  # raised below
-            outcome = error
-    if outcome is not None:
-        raise outcome
+            self._writing.acquire_nowait()  # where the usual way costs a turn of all tasks
+        except trio.WouldBlock:
+            await self._writing.acquire()
+        try:
+            end = self._end
+            if not end:
+                await self._stream.send_all(frame)
+            if self._owed:
+                await self._pay()
+            if end:
+                raise LinkLost(end)
+        finally:
+            self._writing.release()
+
+    async def _pay(self) -> None:
+        while self._owed:
+            owed, self._owed = self._owed, b""
+            await self._stream.send_all(owed)
+
+    async def _pay_now(self) -> None:
+        """Write what is owed, without a sender. Who receives is held up for no longer than by a close."""
+        with (
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),  # the next read finds out
+            trio.move_on_after(self._limits.close, shield=True) as scope,
+        ):
+            async with self._writing:
+                await self._pay()
+        if scope.cancelled_caught:
+            await self._cut("the far side takes no answer to what it asks")
+
+    # --- reading
+
+    async def _read(self) -> None:
+        """Read what has come, once."""
+        self._is_reading = True
+        try:
+            data = await self._stream.receive_some(self._limits.receive)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._is_silent = True
+            self._end = self._end or why(error)
+            return
+        finally:
+            self._is_reading = False
+            if self._reader_left:
+                self._reader_left.unpark_all()
+        if data:
+            await self._take(data)
+        else:
+            self._is_silent = True
+            self._end = self._end or "the connection broke"
+
+    async def _take(self, data: bytes | bytearray) -> None:
+        frames = self._frames
+        try:
+            frames.take(data, trio.current_time())
+        except RuleBroken as error:
+            _security.warning("peer cut off", peer=self._peer.name, reason=str(error))
+            self._is_silent = True
+            self._end = self._end or str(error)
+            await trio.aclose_forcefully(self._stream)
+        if self._is_closed:
+            frames.messages.clear()
+        if frames.pings or frames.closed is not None:
+            await self._answer()
+
+    async def _answer(self) -> None:
+        """Answer pings and a close, unless this side has said its last word."""
+        frames = self._frames
+        pings, frames.pings = frames.pings, []
+        self._is_silent = self._is_silent or frames.closed is not None
+        if self._end:
+            return
+        self._owed += b"".join(write_frame(PONG, ping, server=self._server) for ping in pings)
+        if frames.closed is not None:
+            self._end = f"the far side closed it: {frames.closed}" if frames.closed else "the far side closed it"
+            self._owed += write_close("", server=self._server)
+        if not self._writing.locked():
+            await self._pay_now()
 
 
 async def _listen_tcp(host: str, port: int) -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
