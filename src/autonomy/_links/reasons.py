@@ -21,6 +21,8 @@ def why(error: BaseException) -> str:
             return "it hung up in the handshake"
         case ssl.SSLError(reason=str(reason)):
             return reason.lower().replace("_", " ")
+        case trio.BrokenResourceError(args=()):
+            return "the connection broke"
         case trio.TooSlowError():
             return "the handshake took too long"
     return str(error) or type(error).__name__

@@ -269,13 +269,19 @@ class WebSocketLink:
             await self._stream.send_all(owed)
 
     async def _pay_now(self) -> None:
-        """Write what is owed, without a sender. Who receives is held up for no longer than by a close."""
-        with (
-            suppress(trio.BrokenResourceError, trio.ClosedResourceError),  # the next read finds out
-            trio.move_on_after(self._limits.close, shield=True) as scope,
-        ):
-            async with self._writing:
+        """Write what is owed, unless somebody is writing, who will do it. It holds up who receives a second at most."""
+        try:
+            self._writing.acquire_nowait()
+        except trio.WouldBlock:
+            return
+        try:
+            # Shielded, for to cancel a receive loses nothing; so its limit is that of a close, and not that of a send.
+            with trio.move_on_after(self._limits.close, shield=True) as scope:
                 await self._pay()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the next read finds out
+        finally:
+            self._writing.release()
         if scope.cancelled_caught:
             await self._cut("the far side takes no answer to what it asks")
 
@@ -325,7 +331,7 @@ class WebSocketLink:
         if frames.closed is not None:
             self._end = f"the far side closed it: {frames.closed}" if frames.closed else "the far side closed it"
             self._owed += write_close("", server=self._server)
-        if not self._writing.locked():
+        if self._owed:
             await self._pay_now()
 
 

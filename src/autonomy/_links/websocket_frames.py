@@ -107,7 +107,7 @@ class FrameReader:
         self._payload += data[:size]
         self._missing -= size
         if not self._missing:
-            payload, self._payload = bytes(self._payload), bytearray()
+            payload, self._payload = self._payload, bytearray()
             self._end(payload, now)
         return size
 
@@ -150,9 +150,8 @@ class FrameReader:
         if first != MESSAGE and second & 0x7F > _CONTROL:
             raise RuleBroken(f"it sent a control frame of more than {_CONTROL} bytes")
 
-    def _end(self, payload: bytes, now: float) -> None:
-        if self._server:
-            payload = masked(payload, self._key)
+    def _end(self, raw: bytes | bytearray, now: float) -> None:
+        payload = masked(raw, self._key) if self._server else bytes(raw)
         if self._first == MESSAGE:
             self.messages.append(payload)
         elif self._first == CLOSE:
@@ -193,7 +192,7 @@ def write_close(reason: str, *, server: bool) -> bytes:
     return write_frame(CLOSE, _IN_ORDER + said.encode(), server=server)
 
 
-def masked(data: bytes, key: bytes) -> bytes:
+def masked(data: bytes | bytearray, key: bytes) -> bytes:
     """Return the data with a mask of 4 bytes put on, or taken off."""
     size = len(data)
     if size < _LONG:
