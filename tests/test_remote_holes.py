@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from autonomy import Node
+from autonomy._links.peer import Peer
+from autonomy._sansio import cargo
 from autonomy.errors import WorkerFailed
 
-from .workers import Failing
-from .zone import FaultyNetwork, two_nodes
+from .workers import Failing, Recorder
+from .zone import FaultyNetwork, dead_letters_of, on, two_nodes
+
+
+def peer_of(node: Node, name: str) -> Peer:
+    """Return what a node has of another one."""
+    assert node._remoting is not None
+    wire = node._remoting._partners[name].wire
+    assert isinstance(wire, Peer)
+    return wire
 
 
 @pytest.mark.parametrize("size", [70_000, 5 * 2**20])
@@ -23,3 +35,54 @@ async def test_exceptions_with_much_text_end_no_link(autojump_clock: MockClock, 
 
         assert len(caught.value.remote_message) == 2**16
         assert network.dials == dials
+
+
+async def test_large_messages_that_have_arrived_are_not_kept_however_steadily_they_are_sent(
+    autojump_clock: MockClock,
+) -> None:
+    network = FaultyNetwork()
+    async with two_nodes(network) as (a, b):
+        recorder = Recorder()
+        await b.start_worker("recorder", recorder)
+        peer, most = peer_of(a, "b"), 0
+
+        for _ in range(100):
+            await a.send_message("recorder@b", "x" * 200_000)
+            most = max(most, len(peer._outbox._whole))
+        await trio.sleep(5)
+
+        assert len(recorder.received) == 100
+        assert most < 40  # what may be on its way at a time
+        assert not peer._outbox._whole
+
+
+async def test_a_node_that_always_breaks_the_protocol_is_not_dialled_without_a_pause(autojump_clock: MockClock) -> None:
+    network = FaultyNetwork()
+    async with two_nodes(network) as (a, _):
+        await trio.sleep(5)
+        peer, dials = peer_of(a, "b"), network.dials
+
+        with trio.move_on_after(10):
+            while network.dials < dials + 100:
+                if peer.is_up:
+                    peer.tell(cargo.Want(7777, 1))  # of a flow that was never opened
+                await trio.sleep(0.001)
+
+        assert network.dials < dials + 50
+
+
+async def test_what_a_node_cannot_bring_over_before_it_ends_is_reported(autojump_clock: MockClock) -> None:
+    network = FaultyNetwork()
+    async with on(network, "b") as b:
+        await b.start_worker("recorder", Recorder())
+        async with on(network, "a") as a:
+            letters = dead_letters_of(a)
+            await a.connect("wss://b:1")
+            await a.send_message("recorder@b", "arrives")
+            await trio.sleep(1)
+            network.part("a", "b")
+            for number in range(3):
+                await a.send_message("recorder@b", f"{number}")
+
+        assert [letter.message for letter in letters] == ["0", "1", "2"]
+        network.heal("a", "b")

@@ -205,6 +205,8 @@ class Peer:
 
     def give_up(self, reason: str) -> None:
         """End the session at once, and all links with it."""
+        if self._writes is not None:
+            self._plan_dial(None)  # whatever ended it may end the next one too
         for connection in list(self._connections):
             connection.drop()
         self._do(self._session.give_up(reason))

@@ -146,6 +146,8 @@ class Peers:
             async with trio.open_nursery() as nursery:
                 for peer in self._peers.values():
                     nursery.start_soon(peer.close, CloseCode.GOODBYE)
+        for peer in self._peers.values():
+            peer.give_up("this node has ended")  # so that what could not be brought over is reported
 
     def abandon(self) -> None:
         """Have nothing done any more, for the node has ended."""
