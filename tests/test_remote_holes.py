@@ -6,19 +6,25 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from autonomy import Node
+from autonomy import Context, Node
+from autonomy._exchange.partner import Partner
 from autonomy._links.peer import Peer
 from autonomy._sansio import cargo
 from autonomy.errors import WorkerFailed
 
-from .workers import Failing, Recorder
-from .zone import FaultyNetwork, dead_letters_of, on, two_nodes
+from .workers import Echo, Failing, Recorder
+from .zone import FaultyNetwork, dead_letters_of, nodes, on, two_nodes
+
+
+def partner_of(node: Node, name: str) -> Partner:
+    """Return what a node has of another one."""
+    assert node._remoting is not None
+    return node._remoting._partners[name]
 
 
 def peer_of(node: Node, name: str) -> Peer:
-    """Return what a node has of another one."""
-    assert node._remoting is not None
-    wire = node._remoting._partners[name].wire
+    """Return its way there."""
+    wire = partner_of(node, name).wire
     assert isinstance(wire, Peer)
     return wire
 
@@ -86,3 +92,24 @@ async def test_what_a_node_cannot_bring_over_before_it_ends_is_reported(autojump
 
         assert [letter.message for letter in letters] == ["0", "1", "2"]
         network.heal("a", "b")
+
+
+class Forwarder:
+    async def handle_message(self, context: Context, message: str) -> None:
+        await context.forward("echo@c")
+
+
+async def test_conversations_that_were_handed_on_leave_nothing_behind_anywhere(autojump_clock: MockClock) -> None:
+    async with nodes("a", "b", "c") as (a, b, c):
+        await b.start_worker("forwarder", Forwarder())
+        await c.start_worker("echo", Echo())
+
+        for _ in range(3):
+            async with await a.send("forwarder@b", "hello") as replies:
+                assert await replies.receive() == "hello"
+        await trio.sleep(1)
+
+        for here, there in [(a, "b"), (b, "a"), (b, "c"), (c, "b")]:
+            partner = partner_of(here, there)
+            assert not partner._outgoing._conversations
+            assert not partner._incoming._conversations

@@ -35,6 +35,9 @@ class FarConversation(FarMailbox, Protocol):
     def accept(self, envelope: Envelope) -> None:
         """Send a reply or a failure, place or not."""
 
+    def when_closed(self, tell: Callable[[], object]) -> None:
+        """Have `tell` called when it is closed."""
+
 
 class Slot:
     """One request that waits.

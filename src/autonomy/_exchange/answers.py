@@ -42,7 +42,30 @@ class FarRequest(Slot):
         self._answer(self._far_number, answer)
 
 
-class FarInbox:
+class FarConversation:
+    """A conversation that a far node has begun, as far as it ends.
+
+    Attributes:
+        closed: Whether it takes nothing more.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._when_closed: list[Callable[[], object]] = []
+
+    def when_closed(self, tell: Callable[[], object]) -> None:
+        """Have `tell` called when it is closed."""
+        self._when_closed.append(tell)
+
+    def close(self) -> None:
+        """Nobody there waits for replies any more."""
+        self.closed = True
+        for tell in self._when_closed:
+            tell()
+        self._when_closed.clear()
+
+
+class FarInbox(FarConversation):
     """What stands here for the mailbox of a conversation that a far node has begun.
 
     Replies go there with places granted, as to any mailbox.
@@ -55,10 +78,10 @@ class FarInbox:
 
     Attributes:
         number: Number of the conversation here.
-        closed: Whether it takes nothing more.
     """
 
     def __init__(self, find: Callable[[str], FarMailbox], name: str, far_number: int, relay: Relay) -> None:
+        super().__init__()
         self.node = relay.node
         self.is_over = False
         self._find = find
@@ -66,7 +89,6 @@ class FarInbox:
         self._relay = relay
         self.name = name
         self.number = relay.number
-        self.closed = False
 
     @property
     def is_linked(self) -> bool:
@@ -89,7 +111,7 @@ class FarInbox:
         return Envelope(REPLY, self.name, reply.body, self._far_number, reply.to)
 
 
-class Relay:
+class Relay(FarConversation):
     """What stands here for the mailbox of a conversation that was handed on by a node whose it is not: replies go back
     the way it came, in order, and need no places.
 
@@ -99,9 +121,6 @@ class Relay:
         far_number: And there.
         answer: Sends a reply or a failure home at once.
         start_soon: Starts a task that brings home what is large.
-
-    Attributes:
-        closed: Whether it takes nothing more.
     """
 
     def __init__(
@@ -112,6 +131,7 @@ class Relay:
         answer: Callable[[int, Envelope], None],
         start_soon: Callable[..., object],
     ) -> None:
+        super().__init__()
         self._wire = wire
         self._far_number = far_number
         self._answer = answer
@@ -122,7 +142,6 @@ class Relay:
         self.is_over = False
         self.name = ""
         self.number = number
-        self.closed = False
 
     @property
     def is_linked(self) -> bool:

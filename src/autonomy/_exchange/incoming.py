@@ -232,7 +232,7 @@ class Incoming:
             request.withdraw()
         conversation = self._conversations.pop(item.id, None)
         if conversation is not None:
-            conversation.closed = True
+            conversation.close()
 
     # --- watches
 
@@ -270,7 +270,7 @@ class Incoming:
             request.withdraw()
         conversations, self._conversations = self._conversations, {}
         for conversation in conversations.values():
-            conversation.closed = True
+            conversation.close()
         watches, self._watches = self._watches, {}
         for end in watches.values():
             end()

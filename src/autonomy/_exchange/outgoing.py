@@ -94,8 +94,8 @@ class Outgoing:
         elif envelope.kind == CONVERSATION and envelope.id not in self._conversations:
             number = envelope.id
             inbox = self.runtime.replies.conversations.get(number)
-            self._conversations[number] = envelope.to
-            if isinstance(inbox, Inbox):
+            if inbox is not None:  # else it was closed meanwhile
+                self._conversations[number] = envelope.to
                 inbox.when_closed(lambda: self.withdraw(number))
 
     def asks_not(self, envelope: Envelope) -> None:
