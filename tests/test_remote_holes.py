@@ -7,11 +7,15 @@ import trio
 from trio.testing import MockClock
 
 from autonomy import Context, Node
+from autonomy._exchange.answers import Relay
 from autonomy._exchange.partner import Partner
 from autonomy._links.peer import Peer
 from autonomy._sansio import cargo
+from autonomy._sansio.cargo import Item
+from autonomy._sansio.envelope import REPLY, Envelope
 from autonomy.errors import WorkerFailed
 
+from .test_hostile_items import HostileWire
 from .workers import Echo, Failing, Recorder
 from .zone import FaultyNetwork, dead_letters_of, nodes, on, two_nodes
 
@@ -113,3 +117,32 @@ async def test_conversations_that_were_handed_on_leave_nothing_behind_anywhere(a
             partner = partner_of(here, there)
             assert not partner._outgoing._conversations
             assert not partner._incoming._conversations
+
+
+class SlowWire(HostileWire):
+    """A wire on which what is large takes a second."""
+
+    async def send(self, item: Item) -> None:
+        """Take it."""
+        await trio.sleep(1)
+        await super().send(item)
+
+
+async def test_replies_that_wait_when_their_conversation_ends_are_not_sent_in_the_next_session(
+    autojump_clock: MockClock,
+) -> None:
+    wire = SlowWire()
+    async with trio.open_nursery() as nursery:
+        relay = Relay(wire, 1, 1, lambda number, reply: wire.tell(cargo.Reply(number, reply.body)), nursery.start_soon)
+        relay.accept(Envelope(REPLY, "worker", "x" * 2000, 1))
+        relay.accept(Envelope(REPLY, "worker", "small", 1))
+
+        async def reply() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await relay.put(Envelope(REPLY, "worker", "later", 1))
+
+        nursery.start_soon(reply)
+        await trio.sleep(0.5)
+        relay.close()
+
+    assert wire.told == [cargo.Reply(1, "x" * 2000)]

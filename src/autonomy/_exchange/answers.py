@@ -90,6 +90,11 @@ class FarInbox(FarConversation):
         self.name = name
         self.number = relay.number
 
+    def close(self) -> None:
+        """Nobody there waits for replies any more."""
+        super().close()
+        self._relay.close()
+
     @property
     def is_linked(self) -> bool:
         """Whether there is a link there at this moment."""
@@ -159,6 +164,8 @@ class Relay(FarConversation):
         await trio.lowlevel.checkpoint()
         while self._waiting:
             await self._changed.park()
+        if self.closed:  # meanwhile: its number may mean something else to the next session
+            raise trio.ClosedResourceError("the conversation has ended")
         self.accept(envelope)
 
     def accept(self, answer: Envelope) -> None:
@@ -172,13 +179,14 @@ class Relay(FarConversation):
 
     async def _send_all(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and not self.closed:
                 if self._wire.is_large(self._waiting[0].body):
                     await self._wire.send(Reply(self._far_number, self._waiting[0].body))
                 else:
                     self._answer(self._far_number, self._waiting[0])
                 self._waiting.popleft()
         except WireDown:
-            self._waiting.clear()
+            pass
         finally:
+            self._waiting.clear()
             self._changed.unpark_all()
