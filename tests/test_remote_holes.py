@@ -146,3 +146,49 @@ async def test_replies_that_wait_when_their_conversation_ends_are_not_sent_in_th
         relay.close()
 
     assert wire.told == [cargo.Reply(1, "x" * 2000)]
+
+
+async def test_a_large_message_whose_sender_is_cancelled_leaves_no_trace(autojump_clock: MockClock) -> None:
+    network = FaultyNetwork()
+    async with two_nodes(network) as (a, b):
+        letters = [dead_letters_of(a), dead_letters_of(b)]
+        recorder = Recorder()
+        await b.start_worker("recorder", recorder)
+        await a.send_message("recorder@b", "first")
+        await trio.sleep(1)
+        dials = network.dials
+        network.stall("a", "b")
+        for _ in range(3):
+            with trio.move_on_after(0.5) as scope:
+                await a.send_message("recorder@b", "x" * (16 * 2**20))
+            assert scope.cancelled_caught
+        network.heal("a", "b")
+
+        await a.send_message("recorder@b", "y" * 2**20)
+        await a.send_message("recorder@b", "last")
+        await trio.sleep(5)
+
+        assert [len(message) for message in recorder.received] == [5, 2**20, 4]
+        assert letters == [[], []]
+        assert network.dials == dials
+
+
+async def test_many_large_messages_over_cuts_arrive_once_and_whole(autojump_clock: MockClock) -> None:
+    network = FaultyNetwork()
+    async with two_nodes(network) as (a, b):
+        recorder = Recorder()
+        await b.start_worker("recorder", recorder)
+
+        async def cuts() -> None:
+            for _ in range(5):
+                await trio.sleep(0.03)
+                network.cut("a", "b")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cuts)
+            for number in range(10):
+                await a.send_message("recorder@b", f"{number}" * 2**20)
+                await trio.sleep(0.02)
+        await trio.sleep(5)
+
+        assert [(message[0], len(message)) for message in recorder.received] == [(str(n), 2**20) for n in range(10)]
