@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomy import Context, Node, WorkerNotFound
 from tests.workers import Echo
-from tests.zone import dead_letters_of, nodes, two_nodes
+from tests.zone import FaultyNetwork, dead_letters_of, nodes, on, two_nodes
 
 Two = tuple[Node, Node]
 
@@ -254,3 +254,30 @@ async def test_a_timer_for_a_far_worker_that_is_not_there_is_a_dead_letter(autoj
         ("nobody@b", "lost"),
         ("nobody@elsewhere", "lost too"),
     ]
+
+
+async def test_a_worker_of_a_leaving_node_has_all_replies_that_it_asked_for(autojump_clock: MockClock) -> None:
+    class Slow:
+        async def handle_message(self, context: Context, message: str) -> None:
+            for number in range(3):
+                await trio.sleep(0.5)
+                await context.reply(str(number))
+
+    class Asks:
+        got: list[str]
+
+        async def handle_message(self, context: Context, message: str) -> None:
+            async with await context.node.send("slow@b", "go") as mailbox:  # type: ignore[attr-defined]
+                self.got = [await mailbox.receive() for _ in range(3)]
+
+    network = FaultyNetwork()
+    async with on(network, "b") as b:
+        await b.start_worker("slow", Slow())
+        asks = Asks()
+        async with on(network, "a") as a:
+            await a.connect("wss://b:1")
+            await a.start_worker("asks", asks)
+            await a.send_message("asks", "go")
+            await trio.sleep(0.7)
+
+    assert asks.got == ["0", "1", "2"]

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from autonomy import Context, MailboxFull, Node
 from tests.workers import Echo, Recorder, Sleeper
-from tests.zone import FaultyNetwork, dead_letters_of, nodes, two_nodes
+from tests.zone import FaultyNetwork, nodes, two_nodes
 
 Two = tuple[Node, Node]
 

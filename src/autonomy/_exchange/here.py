@@ -63,11 +63,11 @@ class Here:
             wire: The way to that node.
             converses: Whether a conversation was begun with it: then it may answer, whatever its rights.
         """
-        refusal = self.refusal
-        if refusal is not None:
-            return refusal, None
         target = self._registry.queues.get(worker) or self._registry.inboxes.get(worker)
         asked = isinstance(target, Inbox) and converses(target.number)
+        refusal = self.refusal
+        if refusal is not None and not asked:
+            return refusal, None
         if not asked and not self._may_reach(worker, wire.identity):
             return self._not_allowed(worker, wire), None
         if target is None:

@@ -149,10 +149,12 @@ class Incoming:
         flow = self._flow(item.flow)
         kind = REPLY if item.answers and self._outgoing.converses(item.answers) else MESSAGE
         envelope = Envelope(kind, flow.worker, item.body, item.answers, self._sender(item.sender))
-        failure = self._failure(flow)
+        failure = flow.failure if kind == REPLY else self._failure(flow)  # what was asked for is taken to the last
         if failure is None:
             self._arrive(flow, envelope)
-        elif kind == MESSAGE:
+        elif kind == REPLY:
+            self._runtime.replies.dropped += 1
+        else:
             self._leave_place(flow, envelope, failure)
 
     def request(self, item: cargo.Request) -> None:

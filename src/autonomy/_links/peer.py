@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
@@ -43,6 +43,8 @@ _BESIDE: Final = 2**20
 """Bytes of an item beside its message, at most."""
 _WRITTEN_LATE: Final = 16_384
 """Frames that may wait to be written on one link: twice what a session may bring over again."""
+_AT_ONCE: Final = 64
+"""Frames of one message that are looked at before others may run."""
 _ANSWER: Final = 5.0
 """Seconds for agreeing to a session on a new link."""
 _REFUSALS: Final = 3
@@ -128,6 +130,8 @@ class Peer:
         self._keeps = False
         self._runs = False
         self._is_over = False
+        self._is_closed = False
+        self._is_overdrawn = False
 
     def __repr__(self) -> str:
         return f"<Peer {self.node!r}, {self._session.state.value}>"
@@ -158,9 +162,8 @@ class Peer:
         """Send what is owed. It never waits; what has no room yet goes later."""
         self._outbox.add(item)
         if self._outbox.size + self._outbox.large_size > _OWED:
-            _log.warning("node takes no answers", node=self.node, bytes=self._outbox.size + self._outbox.large_size)
-            self.give_up("it takes no answers")
-            return
+            self._is_overdrawn = True  # not here and now: who tells this may be in the middle of something
+            self._look_now()
         self._wake()
 
     def is_large(self, text: str) -> bool:
@@ -209,12 +212,16 @@ class Peer:
             self._plan_dial(None)  # whatever ended it may end the next one too
         for connection in list(self._connections):
             connection.drop()
-        self._do(self._session.give_up(reason))
+        if self._session.state is not State.NONE:
+            self._do(self._session.give_up(reason))
+        elif self._outbox:  # it came when the last session was over
+            self._end(reason, [], [])
 
     async def close(self, code: CloseCode) -> None:
         """Leave in good order: returns when the far node has taken all, or its time is up."""
         self._keeps = False
-        while self._outbox:
+        self._is_closed = True
+        while self._outbox and self._session.state is not State.NONE:
             await self._changed.park()
         self._do(self._session.close(code, self._clock()))
         self._look_again()
@@ -272,7 +279,7 @@ class Peer:
         if self._writes is not None:
             self._writes.wake()
             return
-        if self._session.state is State.NONE:
+        if self._session.state is State.NONE and not self._is_closed:
             self._do(self._session.want(self._clock()))
         self._look_again()
 
@@ -358,14 +365,17 @@ class Peer:
         said = _log.info if self._was_up else _log.debug
         said("node disconnected", node=self.node, reason=down.reason)
         self._was_up = False
+        self._end(down.reason, down.written, down.unwritten)
+
+    def _end(self, reason: str, written: Sequence[bytes], unwritten: Sequence[bytes]) -> None:
         self._sessions += 1
-        self._reason = down.reason if self.failure is None else f"{down.reason}; the last dial: {self.failure}"
+        self._reason = reason if self.failure is None else f"{reason}; the last dial: {self.failure}"
         self._joiner = Joiner(self._settings.largest + _BESIDE)
         self._writes, self._up_since = None, math.inf
         self._want_room.clear()
-        written, unwritten = self._outbox.lost(down.written, down.unwritten)
+        lost = self._outbox.lost(written, unwritten)
         self._changed.unpark_all()
-        self.lost(self._reason, written, unwritten)
+        self.lost(self._reason, *lost)
 
     # --- links
 
@@ -419,10 +429,12 @@ class Peer:
                     continue  # the writer has some last words, and the far side may
                 now = clock()
                 connection.pulse.received(now)
-                for frame in codec.decode(message):
+                for count, frame in enumerate(codec.decode(message), 1):
                     self._do(session.received(connection, frame, now))
                     if connection.is_dropped:
                         break
+                    if not count % _AT_ONCE:
+                        await trio.lowlevel.checkpoint()  # nobody honest sends so many, but others wait
                 self._outbox.arrived(session.acknowledged)
                 if self._outbox:
                     connection.wake()  # there may be room again
@@ -493,6 +505,10 @@ class Peer:
         while True:
             now = self._clock()
             self._due = math.inf
+            if self._is_overdrawn:
+                self._is_overdrawn = False
+                _log.warning("node takes no answers", node=self.node, bytes=self._outbox.size + self._outbox.large_size)
+                self.give_up("it takes no answers")
             if now >= self._session.deadline:
                 self._do(self._session.tick(now))
             dues = [self._see_to(each, now) for each in list(self._connections)]
