@@ -5,7 +5,9 @@ Read `simulation` first.
 
 from __future__ import annotations
 
+from .chaos import NotRecovered
+from .faults import Fault, Story
 from .moments import Moment
 from .simulation import Host, Mended, Report, Simulation, SimulationFailed
 
-__all__ = ["Host", "Mended", "Moment", "Report", "Simulation", "SimulationFailed"]
+__all__ = ["Fault", "Host", "Mended", "Moment", "NotRecovered", "Report", "Simulation", "SimulationFailed", "Story"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -22,6 +22,8 @@ import trio.testing
 from .._mixed.mixture import current_mixture
 from ..node import Node, open_node
 from .chance import derive, seed_scheduler
+from .chaos import GRACE, draw, play_out
+from .faults import Story
 from .moments import Moment, Moments
 from .network import Network, Way, address_of
 from .stand_ins import here, stand_ins
@@ -42,11 +44,13 @@ class SimulationFailed(AssertionError):
 
     Attributes:
         report: What happened until then.
+        story: What was to break: `Simulation(story=...)` breaks it again.
     """
 
-    def __init__(self, text: str, report: Report) -> None:
+    def __init__(self, text: str, report: Report, story: Story) -> None:
         super().__init__(text)
         self.report = report
+        self.story = story
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Host:
         name: Of the host, and of its node.
         node: The node that runs there now, or None.
         options: What it is opened with.
+        is_on: Whether the machine is on.
     """
 
     def __init__(self, name: str, main: Main | None, options: dict[str, Any]) -> None:
@@ -94,7 +99,7 @@ class Host:
         self._main = main
         self.options = options
         self._scope = trio.CancelScope()
-        self._is_on = True
+        self.is_on = True
         self._changed = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -113,7 +118,7 @@ class Host:
 
     def switch(self, *, on: bool) -> None:
         """Turn it on or off; what runs there is cancelled."""
-        self._is_on = on
+        self.is_on = on
         if not on:
             self._scope.cancel()
         self._changed.unpark_all()
@@ -121,7 +126,7 @@ class Host:
     async def live(self, open_one: Callable[[Host], Any], greet: Callable[[Node], None]) -> None:
         """Run a node whenever the host is on."""
         while True:
-            while not self._is_on:
+            while not self.is_on:
                 await self._changed.park()
             here.set(self.name)
             with trio.CancelScope() as self._scope:
@@ -162,9 +167,21 @@ class Simulation:
         seed: Everything that is left to chance follows from it. None for the environment variable AUTONOMY_SIM_SEED, or
             a new one; a failure names it.
         latency: Least and greatest seconds that a message takes.
+        story: What breaks, instead of all that `chaos` and `apply` would break: a run made again with less of it.
+
+    Attributes:
+        report: What happened in the last run, or None.
     """
 
-    def __init__(self, seed: int | None = None, *, latency: tuple[float, float] = (0.0005, 0.005)) -> None:
+    def __init__(
+        self,
+        seed: int | None = None,
+        *,
+        latency: tuple[float, float] = (0.0005, 0.005),
+        story: Story | None = None,
+    ) -> None:
+        if seed is None and story is not None:
+            seed = story.seed
         if seed is None:
             seed = int(os.environ.get(SEED) or secrets.randbelow(2**32))
         self.seed = seed
@@ -177,6 +194,11 @@ class Simulation:
         self._seen: dict[str, int] = {}
         self._starts = itertools.count(1)
         self._skews: dict[str, float] = {}
+        self._given = story
+        self._story = story
+        self._grace = GRACE
+        self._calm = trio.Event()
+        self.report: Report | None = None
 
     def chance(self, *purpose: object) -> Random:
         """Return a source of chance of its own for a purpose."""
@@ -308,6 +330,57 @@ class Simulation:
         assert self._moments is not None
         self._moments.note(kind, node, peer, 0, text)
 
+    # --- stories
+
+    @property
+    def story(self) -> Story:
+        """What breaks in the run, as far as it is known before."""
+        return Story(self._story.faults if self._story else (), self.seed)
+
+    def apply(self, story: Story, *, grace: float = GRACE) -> None:
+        """Let a story happen beside the scenario, after those applied before.
+
+        Then everything is mended (see `heal`), and the scenario must end within `grace` seconds. Without a scenario,
+        the run ends then.
+        """
+        self._grace = grace
+        if self._given is None:
+            self._story = Story((*self.story.faults, *story.faults), self.seed)
+
+    def chaos(
+        self,
+        *,
+        rate: float = 1 / 4,
+        for_: float = 120.0,
+        kinds: Iterable[str] | None = None,
+        hosts: Iterable[str] | None = None,
+        grace: float = GRACE,
+    ) -> Story:
+        """Draw a story from the seed and `apply` it; returns it.
+
+        Args:
+            rate: Faults a second, on average.
+            for_: Seconds until the last one is mended.
+            kinds: Some of `faults.KINDS`; None for all.
+            hosts: To which it may happen; None for all that have been added.
+            grace: See `apply`.
+        """
+        drawn = draw(self.chance("chaos"), list(hosts or self._hosts), rate=rate, for_=for_, kinds=kinds)
+        self.apply(drawn, grace=grace)
+        return drawn
+
+    def heal(self) -> None:
+        """Mend all that is blocked or slow, and turn all hosts on."""
+        for way in self.network.heal():
+            self._note("heal", *way, "all")
+        for host in self._hosts.values():
+            if not host.is_on:
+                self.restart(host.name)
+
+    async def calm(self) -> None:
+        """Wait until the story is over and everything is mended."""
+        await self._calm.wait()
+
     # --- the run
 
     def run(self, scenario: Scenario | None = None, *, until: float = 300.0) -> Report:
@@ -316,15 +389,26 @@ class Simulation:
         Raises:
             SimulationFailed: The scenario, a node's main or a check failed.
         """
+        for fault in self.story:
+            for name in fault.hosts:
+                if name not in self._hosts:
+                    raise ValueError(f"there is no host {name!r}: {fault}")
         seed_scheduler(self.seed)
         try:
             trio.run(self._run, scenario, until, clock=trio.testing.MockClock(autojump_threshold=0))
         except Exception as error:  # noqa: BLE001  # whatever a program raises, with its story
-            report = self._report()
+            self.report = self._report()
             cause = _innermost(error)
-            text = f"{type(cause).__name__}: {cause}\n{report.story()}\nagain: {SEED}={self.seed}"
-            raise SimulationFailed(text, report) from cause
-        return self._report()
+            text = f"{type(cause).__name__}: {cause}
+{self.report.story()}
+again: {SEED}={self.seed}"
+            if self._story is not None:
+                text += f"
+story:
+{self._story}"
+            raise SimulationFailed(text, self.report, self.story) from cause
+        self.report = self._report()
+        return self.report
 
     async def _run(self, scenario: Scenario | None, until: float) -> None:
         began = trio.current_time()
@@ -339,12 +423,20 @@ class Simulation:
                 nursery.start_soon(host.live, self._open, self._introduce, name=host.name)
             nursery.start_soon(self._check_for_ever)
             with trio.move_on_after(until):
-                if scenario is None:
-                    await trio.sleep_forever()
-                else:
-                    await scenario(self)
+                await self._play(scenario)
             self._check()
             nursery.cancel_scope.cancel()
+
+    async def _play(self, scenario: Scenario | None) -> None:
+        self._calm = trio.Event()
+        if self._story is not None:
+            await play_out(self, self._story, scenario, calm=self._calm, grace=self._grace)
+            return
+        self._calm.set()
+        if scenario is None:
+            await trio.sleep_forever()
+        else:
+            await scenario(self)
 
     def _open(self, host: Host) -> Any:
         start = next(self._starts)
