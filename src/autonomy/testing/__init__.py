@@ -8,6 +8,22 @@ from __future__ import annotations
 from .chaos import NotRecovered
 from .faults import Fault, Story
 from .moments import Moment
+from .plays import Performance, perform, replay, search, shrink
 from .simulation import Host, Mended, Report, Simulation, SimulationFailed
 
-__all__ = ["Fault", "Host", "Mended", "Moment", "NotRecovered", "Report", "Simulation", "SimulationFailed", "Story"]
+__all__ = [
+    "Fault",
+    "Host",
+    "Mended",
+    "Moment",
+    "NotRecovered",
+    "Performance",
+    "Report",
+    "Simulation",
+    "SimulationFailed",
+    "Story",
+    "perform",
+    "replay",
+    "search",
+    "shrink",
+]
