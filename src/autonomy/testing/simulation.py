@@ -399,13 +399,9 @@ class Simulation:
         except Exception as error:  # noqa: BLE001  # whatever a program raises, with its story
             self.report = self._report()
             cause = _innermost(error)
-            text = f"{type(cause).__name__}: {cause}
-{self.report.story()}
-again: {SEED}={self.seed}"
+            text = f"{type(cause).__name__}: {cause}\n{self.report.story()}\nagain: {SEED}={self.seed}"
             if self._story is not None:
-                text += f"
-story:
-{self._story}"
+                text += f"\nstory:\n{self._story}"
             raise SimulationFailed(text, self.report, self.story) from cause
         self.report = self._report()
         return self.report
