@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from autonomy import Context, Node, WorkerNotFound
-from tests.workers import Echo
+from autonomy import Context, Node, WorkerNotFound, WorkerStopped
+from tests.workers import Echo, Sleeper
 from tests.zone import FaultyNetwork, dead_letters_of, nodes, on, two_nodes
 
 Two = tuple[Node, Node]
@@ -281,3 +281,53 @@ async def test_a_worker_of_a_leaving_node_has_all_replies_that_it_asked_for(auto
             await trio.sleep(0.7)
 
     assert asks.got == ["0", "1", "2"]
+
+
+# --- what a worker hands on to a third node
+
+
+class HandsOn:
+    """Forwards what it gets to a worker of node ``c``."""
+
+    async def handle_message(self, context: Context, message: str) -> None:
+        await context.forward("far@c")
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_a_conversation_that_was_handed_on_leaves_nothing_behind_anywhere(
+    autojump_clock: MockClock, size: int
+) -> None:
+    async with nodes("a", "b", "c") as (a, b, c):
+        await b.start_worker("hands-on", HandsOn())
+        await c.start_worker("far", Echo())
+
+        async with await a.send("hands-on@b", "x" * size) as mailbox:
+            assert await mailbox.receive() == "x" * size
+        await trio.sleep(1)
+
+        for node in (a, b, c):
+            assert node._remoting is not None
+            for partner in node._remoting._partners.values():
+                assert not partner._outgoing._conversations
+                assert not partner._outgoing._handed_on
+                assert not partner._incoming._conversations
+
+
+async def test_a_request_that_was_handled_here_and_handed_on_is_never_said_to_be_not_sent(
+    autojump_clock: MockClock,
+) -> None:
+    async with nodes("a", "b", "c") as (a, b, c):
+        await b.start_worker("hands-on", HandsOn())
+        await c.start_worker("far", Sleeper())
+        await a.send_message("hands-on@b", "9")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_stopped, a)
+            await trio.sleep(1)
+            await c.stop_worker("far", timeout=0)
+
+
+async def _expect_stopped(node: Node) -> None:
+    with pytest.raises(WorkerStopped) as caught:
+        await node.send_and_receive("hands-on@b", "1")
+    assert caught.value.outcome == "maybe_handled"

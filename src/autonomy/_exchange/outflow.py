@@ -171,6 +171,8 @@ class Outflow:
             return False
         if envelope.kind != MESSAGE:
             self._outgoing.asks(envelope)
+            if envelope.forwarded or envelope.kind == CONVERSATION:
+                self._outgoing.has_asked(envelope)
         self._account.sent += 1
         return True
 
@@ -180,6 +182,8 @@ class Outflow:
         try:
             self._check()
             await self._wire.send(self._item(self.number, envelope))
+            if envelope.kind != MESSAGE:
+                self._outgoing.has_asked(envelope)
         except BaseException as error:
             self._outgoing.asks_not(envelope)
             self._account.take_back()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
+import msgspec
+
 from .. import errors
 from .._actors.inbox import Inbox
 from .._actors.runtime import Runtime
@@ -44,6 +46,8 @@ class Outgoing:
         self._numbers = count(1)
         self._asked: dict[int, str] = {}
         self._conversations: dict[int, str] = {}
+        self._handed_on: set[int] = set()
+        """Numbers of those that a worker here has handled already."""
         self._watches: dict[int, tuple[str, Callable[[Down], None]]] = {}
 
     # --- what is wanted
@@ -85,27 +89,42 @@ class Outgoing:
             self.wire.tell(cargo.End(number))
 
     def asks(self, envelope: Envelope) -> None:
-        """Expect what answers an envelope that is about to be sent."""
+        """Expect what answers an envelope that is about to be sent, if somebody still waits for it."""
+        number = envelope.id
         if envelope.kind == REQUEST:
-            self._asked[envelope.id] = envelope.to
-            slot = self.runtime.replies.pending.get(envelope.id)
-            if slot is not None:
-                slot.route = self.withdraw
-        elif envelope.kind == CONVERSATION and envelope.id not in self._conversations:
-            number = envelope.id
+            slot = self.runtime.replies.pending.get(number)
+            if slot is None:
+                return
+            self._asked[number] = envelope.to
+            slot.route = self.withdraw
+        elif envelope.kind == CONVERSATION and number not in self._conversations:
             inbox = self.runtime.replies.conversations.get(number)
-            if inbox is not None:  # else it was closed meanwhile
-                self._conversations[number] = envelope.to
-                inbox.when_closed(lambda: self.withdraw(number))
+            if inbox is None or inbox.closed:
+                return
+            self._conversations[number] = envelope.to
+            inbox.when_closed(lambda: self.withdraw(number))
+        if envelope.forwarded and envelope.kind != MESSAGE:
+            self._handed_on.add(number)
+
+    def has_asked(self, envelope: Envelope) -> None:
+        """Withdraw what has just been sent, if nobody waits for an answer any more."""
+        if envelope.kind != REPLY and envelope.id not in self._asked and envelope.id not in self._conversations:
+            self.wire.tell(cargo.Withdraw(envelope.id))
 
     def asks_not(self, envelope: Envelope) -> None:
         """Expect nothing: it was not sent after all."""
         self._asked.pop(envelope.id, None)
+        self._tidy(envelope.id)
 
     def withdraw(self, number: int) -> None:
         """Nobody waits for the answer to a request, or to a conversation, any more."""
         if self._asked.pop(number, None) is not None or self._conversations.pop(number, None) is not None:
+            self._tidy(number)
             self.wire.tell(cargo.Withdraw(number))
+
+    def _tidy(self, number: int) -> None:
+        if number not in self._asked and number not in self._conversations:
+            self._handed_on.discard(number)
 
     def converses(self, number: int) -> bool:
         """Whether the far node may have something to say in a conversation."""
@@ -157,6 +176,8 @@ class Outgoing:
         if worker is None:
             self.runtime.replies.dropped += 1
         else:
+            if self._handed_on:
+                self._tidy(item.id)
             self.runtime.replies.accept(Envelope(REPLY, worker, item.body, item.id))
 
     def failed(self, item: cargo.Failed) -> None:
@@ -166,6 +187,7 @@ class Outgoing:
             self.runtime.replies.dropped += 1
         else:
             self._fail(item.id, worker, _checked(item.failure))
+            self._tidy(item.id)
 
     def gone(self, item: cargo.Gone) -> None:
         """A watched worker is gone."""
@@ -187,6 +209,7 @@ class Outgoing:
         for number, worker in (asked | conversations).items():
             outcome: errors.Outcome = "not_sent" if number in not_sent else "maybe_handled"
             self._fail(number, worker, Failure("NodeDown", reason, outcome))
+        self._handed_on.clear()
         watches, self._watches = self._watches, {}
         for worker, report in watches.values():
             report(Down(f"{worker}@{self.wire.node}", "", reason))
@@ -202,6 +225,8 @@ class Outgoing:
                 self.runtime.dead_letters.report(Envelope(MESSAGE, to, item.body, 0, sender), reason)
 
     def _fail(self, number: int, worker: str, failure: Failure) -> None:
+        if number in self._handed_on and failure.outcome == "not_sent":  # there it was not, but here it was handled
+            failure = msgspec.structs.replace(failure, outcome="maybe_handled")
         self.runtime.replies.accept(Envelope(FAILURE, f"{worker}@{self.wire.node}", "", number, failure=failure))
 
 
