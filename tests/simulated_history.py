@@ -1,0 +1,206 @@
+"""What clients and workers of a simulated zone wrote down, and what of it breaks a promise.
+
+Everybody writes into one `History`, in the order in which things happen. `violations` reads it when all is over: each
+line names the promise, by its number, and the message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from autonomy import DeadLetter
+
+SLACK = 0.05
+"""Seconds that something may be late, as tasks take turns."""
+NOTICED = 20.0
+"""Seconds within which a watch tells of an end, whatever the links do: ten of silence, and as much for slow ones."""
+
+
+@dataclass
+class Sent:
+    """One message on its way from one sender to one worker; a message that is forwarded is another one.
+
+    Attributes:
+        kind: ``"message"``, ``"timer"``, ``"request"``, ``"conversation"``.
+        outcome: ``""`` while it is under way, ``"sent"``, ``"answered"``, ``"cancelled"``, or that of the error.
+        limit: Seconds that the call may take.
+    """
+
+    number: int
+    kind: str
+    sender: str
+    host: str
+    start: int
+    to: str
+    begun: float
+    limit: float = math.inf
+    ended: float = math.inf
+    outcome: str = ""
+    error: str = ""
+    answers: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        what = f"{self.kind} {self.number} of {self.sender} to {self.to}"
+        return f"{what}, {self.begun:.3f} to {self.ended:.3f}: {self.outcome} {self.error}"
+
+
+@dataclass
+class Handled:
+    """A message in a worker's hands."""
+
+    number: int
+    worker: str
+    life: int
+    host: str
+    start: int
+    begun: float
+
+
+@dataclass
+class Watched:
+    """A look-out for the end of a worker."""
+
+    worker: str
+    begun: float
+    ended: float = math.inf
+    fired: float = math.inf
+    reason: str = ""
+
+
+class History:
+    """Everything that happened in one run, as those saw it who took part."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.handled: list[Handled] = []
+        self.watched: list[Watched] = []
+        self.letters: list[tuple[str, DeadLetter]] = []
+        self.deaths: dict[str, list[float]] = defaultdict(list)
+        self.starts: dict[tuple[str, int], float] = {}
+        self.absences: dict[str, list[list[float]]] = defaultdict(list)
+        """For each worker that is stopped and started again, from when to when it was away, more or less."""
+        self.seen: list[str] = []
+        """Violations that were seen while they happened."""
+        self.busy: dict[tuple[str, int], int] = {}
+        self._last = 0
+
+    def number(self) -> int:
+        """Return the number of a new message."""
+        self._last += 1
+        return self._last
+
+
+def violations(history: History) -> list[str]:
+    """Return the promises that were broken."""
+    checks = (_once, _not_lost, _ordered, _in_time, _outcomes, _answers, _incarnations, _watches)
+    return history.seen + [line for check in checks for line in check(history)]
+
+
+def violations_of_short_outages(history: History) -> list[str]:
+    """Return what is wrong where all nodes live on and no outage is longer than the window: nobody notices (D2)."""
+    counted = Counter((handled.number, handled.worker) for handled in history.handled)
+    missed = [sent for sent in history.sent if _is_missed(sent, counted)]
+    wrong = [f"D2 handled {counted[sent.number, sent.to]} times: {sent}" for sent in missed]
+    wrong += [f"D2 failed: {sent}" for sent in history.sent if sent.error in ("NodeDown", "Unreachable")]
+    wrong += [f"D2 a dead letter on {node}: {letter}" for node, letter in history.letters]
+    return wrong + [f"D2 a watch fired: {watch}" for watch in history.watched if watch.reason]
+
+
+def _is_missed(sent: Sent, counted: Counter[tuple[int, str]]) -> bool:
+    if sent.kind == "request" and sent.outcome == "sent":  # handed on, perhaps too late
+        return False
+    return sent.outcome in ("sent", "answered") and counted[sent.number, sent.to] != 1
+
+
+def number_of(text: str) -> int:
+    """Return the number of a message."""
+    return int(text.partition("|")[0])
+
+
+def _once(history: History) -> Iterator[str]:
+    counted = Counter((handled.number, handled.worker) for handled in history.handled)
+    for (number, worker), times in counted.items():
+        if times > 1:
+            yield f"D1 message {number} was handled {times} times by {worker}"
+
+
+def _not_lost(history: History) -> Iterator[str]:
+    handled = {(each.number, each.worker) for each in history.handled}
+    reported = {number_of(letter.message) for _, letter in history.letters}
+    for sent in history.sent:
+        if sent.kind != "message" or sent.outcome != "sent":
+            continue
+        host = sent.to.partition("@")[2]
+        died = any(death >= sent.begun for death in history.deaths[sent.host] + history.deaths[host])
+        if (sent.number, sent.to) not in handled and sent.number not in reported and not died:
+            yield f"D3 lost in silence: {sent}"
+
+
+def _ordered(history: History) -> Iterator[str]:
+    places = {(sent.number, sent.to): (place, sent) for place, sent in enumerate(history.sent)}
+    last: dict[tuple[str, str, int], int] = {}
+    for handled in history.handled:
+        place, sent = places.get((handled.number, handled.worker), (0, None))
+        if sent is None:
+            yield f"D1 message {handled.number} was handled by {handled.worker}, and nobody sent it there"
+        elif sent.kind != "timer":
+            sender = sent.sender, handled.worker, handled.life
+            if last.get(sender, -1) > place:
+                yield f"D4 handled after a later one, {history.sent[last[sender]]}: {sent}"
+            last[sender] = place
+
+
+def _in_time(history: History) -> Iterator[str]:
+    for sent in history.sent:
+        if sent.ended < math.inf and sent.ended - sent.begun > sent.limit + SLACK:
+            yield f"Q3 later than its {sent.limit:g} s: {sent}"
+
+
+def _outcomes(history: History) -> Iterator[str]:
+    handled = {(each.number, each.worker): each.begun for each in reversed(history.handled)}
+    for sent in history.sent:
+        begun = handled.get((sent.number, sent.to), math.inf)
+        if sent.outcome == "not_sent" and begun < math.inf:
+            yield f"Q3 said to be not sent, and handled at {begun:.3f}: {sent}"
+        if sent.outcome == "cancelled" and sent.kind == "message" and begun < math.inf:
+            yield f"Q8 cancelled, and handled at {begun:.3f}: {sent}"
+        if sent.outcome in ("handled", "answered") and begun > sent.ended:
+            yield f"Q3 said to be handled, and was not by then: {sent}"
+
+
+def _answers(history: History) -> Iterator[str]:
+    for sent in history.sent:
+        right = [f"{sent.number}#{count}" for count in range(len(sent.answers))]
+        if sent.answers != right:
+            yield f"Q2 wrong answers {sent.answers}: {sent}"
+
+
+def _incarnations(history: History) -> Iterator[str]:
+    by_number = {(sent.number, sent.to): sent for sent in history.sent}
+    newest: dict[tuple[str, int, str], int] = {}
+    for handled in history.handled:
+        sent = by_number.get((handled.number, handled.worker))
+        if sent is None:
+            continue
+        if sent.kind == "message" and sent.ended < history.starts[handled.host, handled.start]:
+            yield f"K3 sent to an older incarnation of {handled.host}, and handled at {handled.begun:.3f}: {sent}"
+        key = handled.worker, handled.life, sent.host
+        if sent.start < newest.get(key, 0):
+            yield f"K3 of an older incarnation of {sent.host}, after something newer: {sent}"
+        newest[key] = max(newest.get(key, 0), sent.start)
+
+
+def _watches(history: History) -> Iterator[str]:
+    for watch in history.watched:
+        host = watch.worker.partition("@")[2]
+        absences = history.absences[watch.worker]
+        ends = [began for began, _ in absences] + history.deaths[host]
+        due = min((end for end in ends if end >= watch.begun), default=math.inf) + NOTICED
+        if due < min(watch.ended, watch.fired):
+            yield f"L6 not told by {due:.3f}: {watch}"
+        away = any(began <= watch.fired and watch.begun <= over for began, over in absences)
+        if watch.reason in ("stopped", "not found") and not away and not history.deaths[host]:
+            yield f"L6 told of an end that was none: {watch}"
