@@ -9,6 +9,7 @@ from .chaos import NotRecovered
 from .faults import Fault, Story
 from .moments import Moment
 from .plays import Performance, perform, replay, search, shrink
+from .report import write_report
 from .simulation import Host, Mended, Report, Simulation, SimulationFailed
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "replay",
     "search",
     "shrink",
+    "write_report",
 ]

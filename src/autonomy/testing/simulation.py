@@ -26,6 +26,7 @@ from .chaos import GRACE, draw, play_out
 from .faults import Story
 from .moments import Moment, Moments
 from .network import Network, Way, address_of
+from .report import write_report
 from .stand_ins import here, stand_ins
 
 SEED: Final = "AUTONOMY_SIM_SEED"
@@ -72,6 +73,11 @@ class Report:
     sometimes: dict[str, int]
 
     @property
+    def again(self) -> str:
+        """What repeats the run, set in the environment."""
+        return f"{SEED}={self.seed}"
+
+    @property
     def faults(self) -> list[Moment]:
         """What was broken and mended."""
         return [moment for moment in self.moments if moment.kind in ("fault", "heal")]
@@ -81,6 +87,10 @@ class Report:
         faults = "\n".join(map(str, self.faults)) or "  (none)"
         last = "\n".join(map(str, self.moments[-_LAST:]))
         return f"seed {self.seed}, virtual time {self.ended_at:.4f}\nfaults:\n{faults}\nlast moments:\n{last}"
+
+    def save(self, path: str | os.PathLike[str], *, failure: str = "") -> None:
+        """Write the run as a picture, one HTML file; see `write_report`."""
+        write_report(path, self, failure=failure)
 
 
 class Host:
@@ -399,7 +409,7 @@ class Simulation:
         except Exception as error:  # noqa: BLE001  # whatever a program raises, with its story
             self.report = self._report()
             cause = _innermost(error)
-            text = f"{type(cause).__name__}: {cause}\n{self.report.story()}\nagain: {SEED}={self.seed}"
+            text = f"{type(cause).__name__}: {cause}\n{self.report.story()}\nagain: {self.report.again}"
             if self._story is not None:
                 text += f"\nstory:\n{self._story}"
             raise SimulationFailed(text, self.report, self.story) from cause

@@ -1,0 +1,130 @@
+"""A headless Chromium for tests, driven over its DevTools: what a page shows, what it draws, and what it complains of."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+from trio_websocket import WebSocketConnection, open_websocket_url
+
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("google-chrome")
+_PATIENCE: Final = 60.0
+_LARGEST: Final = 2**26
+_OPTIONS: Final = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-proxy-server",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+]
+
+
+class Page:
+    """One page in the browser.
+
+    Attributes:
+        complaints: Exceptions, and what the page's policy refused.
+    """
+
+    def __init__(self, socket: WebSocketConnection) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._session: dict[str, str] = {}
+        self.complaints: list[str] = []
+
+    async def attach(self) -> None:
+        """Take the browser's one page."""
+        targets = (await self.call("Target.getTargets"))["targetInfos"]
+        target = next(one["targetId"] for one in targets if one["type"] == "page")
+        attached = await self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = {"sessionId": attached["sessionId"]}
+        for domain in ("Runtime", "Log", "Page"):
+            await self.call(f"{domain}.enable")
+
+    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Ask the browser for something, and return the result."""
+        number = next(self._numbers)
+        await self._socket.send_message(
+            json.dumps({"id": number, "method": method, "params": parameters, **self._session})
+        )
+        while (answer := json.loads(await self._socket.get_message())).get("id") != number:
+            if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.complaints.append(json.dumps(answer["params"]))
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    async def show(self, path: Path, *, dark: bool = False, width: int = 1440, height: int = 900) -> None:
+        """Open a file, and wait until it has drawn."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self.call("Emulation.setEmulatedMedia", features=[scheme])
+        await self.call("Page.navigate", url=path.absolute().as_uri())
+        while await self.value("document.readyState") != "complete":
+            pass
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until the picture and the lists are as they will be."""
+        await self.value("new Promise(done => setTimeout(() => requestAnimationFrame(() => done(1)), 250))")
+
+    async def value(self, expression: str) -> Any:
+        """Return what an expression is in the page; a promise's outcome."""
+        found = await self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(f"{expression}: {found['exceptionDetails']}")
+        return found["result"].get("value")
+
+    async def press(self, key: str, *, text: str = "") -> None:
+        """Press a key."""
+        await self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **({"text": text} if text else {}))
+        await self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+        await self.settle()
+
+    async def mouse(self, what: str, x: float, y: float, **more: Any) -> None:
+        """Move the mouse, press its button or turn its wheel."""
+        await self.call("Input.dispatchMouseEvent", type=what, x=x, y=y, **more)
+        await self.settle()
+
+    async def photograph(self, path: Path) -> None:
+        """Save what the page looks like."""
+        taken = await self.call("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(taken["data"]))
+
+
+@asynccontextmanager
+async def open_page(profile: Path) -> AsyncGenerator[Page]:
+    """Run a browser as long as the block runs; its profile is a folder that is there for it alone."""
+    assert CHROMIUM is not None
+    command = [CHROMIUM, *_OPTIONS, "--remote-allow-origins=*", f"--user-data-dir={profile}", "about:blank"]
+    port = profile / "DevToolsActivePort"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
+        try:
+            with trio.fail_after(_PATIENCE):
+                while not (port.exists() and len(port.read_text().split()) == 2):
+                    await trio.sleep(0.05)
+                number, place = port.read_text().split()
+                url = f"ws://127.0.0.1:{number}{place}"
+                async with open_websocket_url(url, max_message_size=_LARGEST) as socket:
+                    page = Page(socket)
+                    await page.attach()
+                    yield page
+        finally:
+            browser.kill()
