@@ -1,10 +1,11 @@
-"""A headless Chromium for tests, driven over its DevTools: what a page shows, what it draws, and what it complains of."""
+"""A headless Chromium for tests, driven over its DevTools: what a page shows and draws, and what it complains of."""
 
 from __future__ import annotations
 
 import base64
 import itertools
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator
@@ -76,7 +77,7 @@ class Page:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
-        await self.call("Page.navigate", url=path.absolute().as_uri())
+        await self.call("Page.navigate", url=path.as_uri())
         while await self.value("document.readyState") != "complete":
             pass
         await self.settle()
@@ -106,25 +107,38 @@ class Page:
     async def photograph(self, path: Path) -> None:
         """Save what the page looks like."""
         taken = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(taken["data"]))
+        await trio.Path(path).write_bytes(base64.b64decode(taken["data"]))
 
 
 @asynccontextmanager
 async def open_page(profile: Path) -> AsyncGenerator[Page]:
     """Run a browser as long as the block runs; its profile is a folder that is there for it alone."""
     assert CHROMIUM is not None
-    command = [CHROMIUM, *_OPTIONS, "--remote-allow-origins=*", f"--user-data-dir={profile}", "about:blank"]
-    port = profile / "DevToolsActivePort"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
-        try:
-            with trio.fail_after(_PATIENCE):
-                while not (port.exists() and len(port.read_text().split()) == 2):
-                    await trio.sleep(0.05)
-                number, place = port.read_text().split()
-                url = f"ws://127.0.0.1:{number}{place}"
+    command = [CHROMIUM, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"]
+    browser = await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        with trio.fail_after(_PATIENCE):
+            async with trio.open_nursery() as nursery:
+                url = await nursery.start(_listen, browser)
                 async with open_websocket_url(url, max_message_size=_LARGEST) as socket:
                     page = Page(socket)
                     await page.attach()
                     yield page
-        finally:
-            browser.kill()
+                nursery.cancel_scope.cancel()
+    finally:
+        browser.kill()
+        with trio.CancelScope(shield=True):
+            await browser.wait()
+
+
+async def _listen(browser: trio.Process, *, task_status: trio.TaskStatus[str]) -> None:
+    """Say where the browser listens, and go on reading what it says, so that it never waits for that."""
+    said = b""
+    assert browser.stderr is not None
+    async for chunk in browser.stderr:
+        said += chunk
+        if found := re.search(rb"(ws://\S+)\s", said):
+            task_status.started(found[1].decode())
+            break
+    async for _ in browser.stderr:
+        pass

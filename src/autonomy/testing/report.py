@@ -29,6 +29,8 @@ _AT_ONCE: Final = ("reset", "black hole")
 """How the texts of faults begin that nothing heals, because they are over at once."""
 _OFF: Final = ("crash", "power loss")
 _RESTART: Final = "restart"
+_ALL: Final = "all"
+"""Heals whatever is between two hosts."""
 
 
 def write_report(path: str | PathLike[str], report: Report, *, failure: str = "") -> None:
@@ -63,23 +65,20 @@ def messages(moments: Sequence[Moment]) -> list[Pair]:
 def bands(moments: Sequence[Moment]) -> list[Pair]:
     """Return where each fault began and was healed; one that was over at once is healed where it began."""
     pairs: dict[int, int] = {}
-    unhealed: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
     for place, moment in enumerate(moments):
         if moment.kind == "fault":
-            is_over = moment.text.startswith(_AT_ONCE)
-            pairs[place] = place if is_over else NEVER
-            if not is_over:
-                unhealed[_fault_of(moment)].append(place)
+            pairs[place] = place if moment.text.startswith(_AT_ONCE) else NEVER
         elif moment.kind == "heal":
-            for fault in unhealed.pop(_fault_of(moment), []):
-                pairs[fault] = place
+            healed = [fault for fault, heal in pairs.items() if heal == NEVER and _mends(moment, moments[fault])]
+            pairs |= dict.fromkeys(healed, place)
     return list(pairs.items())
 
 
-def _fault_of(moment: Moment) -> tuple[str, str, str]:
-    """Return what a fault and its heal have in common."""
-    name = moment.text.partition(":")[0]
-    return moment.node, moment.peer, _RESTART if name in _OFF else name
+def _mends(heal: Moment, fault: Moment) -> bool:
+    if heal.text == _ALL:
+        return bool(fault.peer) and {heal.node, heal.peer} == {fault.node, fault.peer}
+    name = fault.text.partition(":")[0]
+    return (heal.node, heal.peer, heal.text) == (fault.node, fault.peer, _RESTART if name in _OFF else name)
 
 
 def hosts(moments: Sequence[Moment]) -> list[str]:
