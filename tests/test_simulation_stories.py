@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from autonomy import NoReply
 from autonomy.testing import Fault, NotRecovered, Simulation, SimulationFailed, Story
 
 from .simulated import small_zone
@@ -89,6 +90,20 @@ def test_a_story_happens_when_it_says_and_then_everything_is_mended() -> None:
         ("fault", 3.0, "bank"),
         ("heal", 4.2, "bank"),
     ]
+
+
+def test_a_way_that_two_faults_block_is_open_when_both_are_mended() -> None:
+    async def scenario(sim: Simulation) -> None:
+        client = await sim.host("client-0").up()
+        await sim.host("bank").up()
+        await trio.sleep(2)
+        with pytest.raises(NoReply):
+            await client.send_and_receive("counter@bank", "too early", timeout=2)
+        assert await client.send_and_receive("counter@bank", "in time", timeout=2)
+
+    sim = small_zone(1)
+    sim.apply(Story((PARTITION, Fault("isolation", ("bank",), 1, 0.5))))
+    sim.run(scenario)
 
 
 def test_what_the_scenario_broke_is_mended_too_when_the_story_is_over() -> None:

@@ -41,17 +41,22 @@ class Network:
     """The hosts of a simulated zone, and what is between them.
 
     Args:
-        chance: For latencies.
+        chance: Gives each way a source of chance of its own, for latencies: what is broken on one way, or no longer
+            broken when a story is shortened, then shifts nothing on the others.
         moments: Where it is noted what happens.
         latency: Least and greatest seconds that a message takes.
     """
 
-    def __init__(self, chance: Random, moments: Moments, latency: tuple[float, float] = (0.0005, 0.005)) -> None:
+    def __init__(
+        self, chance: Callable[[Way], Random], moments: Moments, latency: tuple[float, float] = (0.0005, 0.005)
+    ) -> None:
         self._chance = chance
+        self._chances: dict[Way, Random] = {}
         self._moments = moments
         self._latency = latency
         self._slow: dict[Way, tuple[float, float]] = {}
-        self._blocked: dict[Way, None] = {}
+        self._blocked: dict[Way, int] = {}
+        """How many faults block a way: it is open again when the last of them is mended."""
         self._dark: dict[str, None] = {}
         """Hosts without power: they do not even refuse."""
         self._servers: dict[str, tuple[Handler, trio.Nursery]] = {}
@@ -67,12 +72,15 @@ class Network:
 
     def block(self, *ways: Way) -> None:
         """Let nothing arrive on these ways; neither side is told."""
-        self._blocked.update(dict.fromkeys(ways))
+        for way in ways:
+            self._blocked[way] = self._blocked.get(way, 0) + 1
 
     def unblock(self, *ways: Way) -> None:
-        """Let everything go on these ways again, what was held up first."""
+        """End one fault that blocks these ways; after the last, everything goes on, what was held up first."""
         for way in ways:
-            self._blocked.pop(way, None)
+            left = self._blocked.pop(way, 0) - 1
+            if left > 0:
+                self._blocked[way] = left
         self._look_again()
 
     def slow(self, way: Way, latency: tuple[float, float] | None) -> None:
@@ -109,9 +117,10 @@ class Network:
 
     def heal(self) -> list[Way]:
         """Let everything go everywhere at the usual pace; returns the ways where it did not."""
-        ways = list(self._blocked | dict.fromkeys(self._slow))
+        ways = list(dict.fromkeys([*self._blocked, *self._slow]))
         self._slow.clear()
-        self.unblock(*ways)
+        self._blocked.clear()
+        self._look_again()
         return ways
 
     def _between(self, one: str, other: str) -> list[tuple[SimulatedLink, SimulatedLink]]:
@@ -131,7 +140,10 @@ class Network:
 
     def delay(self, way: Way) -> float:
         """Return the seconds that the next message on a way takes."""
-        return self._chance.uniform(*self._slow.get(way, self._latency))
+        chance = self._chances.get(way)
+        if chance is None:
+            chance = self._chances[way] = self._chance(way)
+        return chance.uniform(*self._slow.get(way, self._latency))
 
     def note(self, kind: str, way: Way, number: int, text: str = "") -> None:
         """Note what happened on a way."""

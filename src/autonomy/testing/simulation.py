@@ -13,6 +13,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -419,7 +420,7 @@ class Simulation:
     async def _run(self, scenario: Scenario | None, until: float) -> None:
         began = trio.current_time()
         self._moments = Moments(lambda: trio.lowlevel.current_clock().current_time() - began)
-        self._network = Network(self.chance("network"), self._moments, self._latency)
+        self._network = Network(partial(self.chance, "network"), self._moments, self._latency)
         with stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0)):
             await self._tell(scenario, until)
 
