@@ -55,6 +55,9 @@ def test_a_story_may_be_written_by_hand(tmp_path: Path) -> None:
         ("at -1 s for 2 s: crash a", "begins at 0 s"),
         ("at 1 s for 2 s: crash a, least 3 s", "has no 'least'"),
         ("at 1 s for 2 s: slow a – b, least 3", "expected a name and seconds"),
+        ("at 1 s for 2 s: slow a – b, least -3 s", "nothing is so slow"),
+        ("at 1 s for 1e999 s: partition a – b", "nothing lasts so long"),
+        ("at 1.2.3 s for 2 s: partition a – b", "could not convert"),
         ("seed 4", "said once"),
     ],
 )

@@ -98,10 +98,12 @@ class Fault:
         if kind.lasts != (self.for_seconds > 0):
             wanted = "lasts: write for how many seconds" if kind.lasts else "is over at once: it has no 'for'"
             raise ValueError(f"{self.kind} {wanted}")
-        for name, _ in self.parameters:
+        for name, value in self.parameters:
             if name not in kind.parameters:
                 known = ", ".join(kind.parameters) or "none"
                 raise ValueError(f"{self.kind} has no {name!r}. It has: {known}.")
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{self.kind} with {name} {value} s: nothing is so slow")
 
     def __str__(self) -> str:
         when = f"at {_number(self.at)} s"
