@@ -104,7 +104,7 @@ def violations_of_short_outages(history: History) -> list[str]:
     counted = Counter((handled.number, handled.worker) for handled in history.handled)
     missed = [sent for sent in history.sent if _is_missed(sent, counted)]
     wrong = [f"D2 handled {counted[sent.number, sent.to]} times: {sent}" for sent in missed]
-    wrong += [f"D2 failed: {sent}" for sent in history.sent if sent.error in ("NodeDown", "Unreachable")]
+    wrong += [f"D2 failed: {sent}" for sent in history.sent if _is_cut_off(sent)]
     wrong += [f"D2 a dead letter on {node}: {letter}" for node, letter in history.letters]
     return wrong + [f"D2 a watch fired: {watch}" for watch in history.watched if watch.reason]
 
@@ -115,9 +115,13 @@ def _is_missed(sent: Sent, counted: Counter[tuple[int, str]]) -> bool:
     return sent.outcome in ("sent", "answered") and counted[sent.number, sent.to] != 1
 
 
+def _is_cut_off(sent: Sent) -> bool:
+    return sent.limit >= 30.0 and sent.error in ("NodeDown", "Unreachable")
+
+
 def number_of(text: str) -> int:
     """Return the number of a message."""
-    return int(text.partition("|")[0])
+    return int(text.partition("|")[0].partition("#")[0])
 
 
 def _once(history: History) -> Iterator[str]:
@@ -130,6 +134,9 @@ def _once(history: History) -> Iterator[str]:
 def _not_lost(history: History) -> Iterator[str]:
     handled = {(each.number, each.worker) for each in history.handled}
     reported = {number_of(letter.message) for _, letter in history.letters}
+    for node, letter in history.letters:
+        if "#" in letter.message:
+            yield f"Q2 a reply is a dead letter on {node}: {letter}"
     for sent in history.sent:
         if sent.kind != "message" or sent.outcome != "sent":
             continue

@@ -37,6 +37,7 @@ class Plan:
         breaks: The faults that there are.
         overlap: Whether one may begin while another one lasts.
         stops: Whether workers are stopped.
+        is_short: Whether all outages are shorter than the window, and nobody is to notice any.
     """
 
     nodes: int = 5
@@ -49,6 +50,7 @@ class Plan:
     )  # fmt: skip
     overlap: bool = True
     stops: bool = True
+    is_short: bool = False
 
 
 SHORT = Plan(
@@ -57,9 +59,10 @@ SHORT = Plan(
     breaks=("partition", "one way", "isolate", "reset", "black hole", "slow"),
     overlap=False,
     stops=False,
+    is_short=True,
 )
 """All nodes and workers live, and no outage is as long as the window."""
-SMALL = Plan(nodes=3, clients=6, seconds=60.0, pauses=(0.5, 4.0))
+SMALL = Plan(nodes=3, clients=6, seconds=40.0, pauses=(0.5, 4.0))
 
 
 @dataclass
@@ -87,9 +90,8 @@ class World:
         self._starts = dict.fromkeys(self.names, 0)
         self._lives = 0
         self.is_over = False
-        for number, name in enumerate(self.names):
+        for name in self.names:
             self.sim.node(name, self._main, default_timeout=30.0)
-            del number
         self.sim.always(self._check_rooms)
 
     def run(self) -> Outcome:

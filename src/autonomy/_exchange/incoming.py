@@ -152,7 +152,8 @@ class Incoming:
         failure = flow.failure if kind == REPLY else self._failure(flow)  # what was asked for is taken to the last
         if failure is None:
             self._arrive(flow, envelope)
-        elif kind == REPLY:
+        elif item.answers:  # too late for whoever has asked
+            self._leave_place(flow, None, failure)
             self._runtime.replies.dropped += 1
         else:
             self._leave_place(flow, envelope, failure)

@@ -1,0 +1,203 @@
+"""Bugs to plant in the library, each of another kind: a simulation that does not find them proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import pytest
+import trio
+
+from autonomy._actors.process import Process
+from autonomy._actors.replies import Replies
+from autonomy._actors.router import Router
+from autonomy._exchange.answers import FarEnd
+from autonomy._exchange.incoming import Incoming
+from autonomy._exchange.outgoing import Outgoing
+from autonomy._sansio import cargo
+from autonomy._sansio.credit import Room
+from autonomy._sansio.envelope import MESSAGE, REPLY, Envelope
+from autonomy._sansio.session import Deliver, Session
+from autonomy._sansio.session_life import Life
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def duplicate_delivery(patch: pytest.MonkeyPatch) -> None:
+    """Forget, with a connection, the last frame that came on it."""
+    original = Life.detach
+
+    def detach(self: Life) -> None:
+        if self.expects > max(self.acknowledged, 1):
+            self.expects -= 1
+        original(self)
+
+    patch.setattr(Life, "detach", detach)
+
+
+def lost_on_resume(patch: pytest.MonkeyPatch) -> None:
+    """Take the first frame of a new connection for delivered before it is."""
+    attach, data = Life.attach, Session._data
+    resumed: dict[int, Life] = {}
+
+    def note(self: Life, *args: Any) -> None:
+        if self.expects > 1:
+            resumed[id(self)] = self
+        attach(self, *args)
+
+    def lose(self: Session, life: Life, *args: Any) -> Any:
+        events = data(self, life, *args)
+        if id(life) in resumed and any(isinstance(event, Deliver) for event in events):
+            del resumed[id(life)]
+            return [event for event in events if not isinstance(event, Deliver)]
+        return events
+
+    patch.setattr(Life, "attach", note)
+    patch.setattr(Session, "_data", lose)
+
+
+def order_swapped(patch: pytest.MonkeyPatch) -> None:
+    """Let a message pass the one before it, now and then."""
+    original = Incoming.message
+    held: list[tuple[Incoming, cargo.Message]] = []
+    turns = count(1)
+
+    def message(self: Incoming, item: cargo.Message) -> None:
+        if not held and next(turns) % 10 == 0:
+            held.append((self, item))
+            return
+        original(self, item)
+        if held:
+            receiver, late = held.pop()
+            if late.flow in receiver._flows:
+                original(receiver, late)
+
+    patch.setattr(Incoming, "message", message)
+
+
+def two_handlers_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Take up the next message while the last one is still being handled."""
+    original = Process._handler_of
+
+    def handler_of(self: Process, worker: Any) -> Any:
+        handle = original(self, worker)
+
+        async def handled(context: Any, message: str) -> None:
+            with trio.move_on_after(5):
+                with suppress(Exception):  # it is the overlap that counts
+                    await handle(context, message)
+
+        async def begin(context: Any, message: str) -> None:
+            trio.lowlevel.spawn_system_task(handled, type(context)(self, context.envelope), message)
+            await trio.sleep(0.01)
+
+        return begin
+
+    patch.setattr(Process, "_handler_of", handler_of)
+
+
+def reply_to_the_wrong_request(patch: pytest.MonkeyPatch) -> None:
+    """Give a reply to somebody else who waits, now and then."""
+    original = Replies.accept
+    turns = count(1)
+
+    def accept(self: Replies, answer: Envelope) -> None:
+        if answer.kind == REPLY and len(self.pending) > 1 and next(turns) % 5 == 0:
+            answer.id = next(number for number in self.pending if number != answer.id)
+        original(self, answer)
+
+    patch.setattr(Replies, "accept", accept)
+
+
+def outcome_wrong(patch: pytest.MonkeyPatch) -> None:
+    """Say of what was under way that it was not sent."""
+    original = Outgoing.lost
+
+    def lost(self: Outgoing, reason: str, written: Iterable[Any], unwritten: Iterable[Any]) -> None:
+        asked = [cargo.Request(0, number, "", "", False, 0.0, (), "") for number in self._asked]
+        original(self, reason, written, [*unwritten, *asked])
+
+    patch.setattr(Outgoing, "lost", lost)
+
+
+def watch_never_fires(patch: pytest.MonkeyPatch) -> None:
+    """Do not pass on that a far worker is gone."""
+    patch.setattr(Outgoing, "gone", lambda *_: None)
+
+
+def credit_exceeded(patch: pytest.MonkeyPatch) -> None:
+    """Grant one place more than there is."""
+    original = Room._give
+
+    def give(self: Any, flow: Any, account: Any, amount: int, granted: Any) -> None:
+        original(self, flow, account, amount + 1, granted)
+
+    patch.setattr(Room, "_give", give)
+
+
+def old_incarnation_accepted(patch: pytest.MonkeyPatch) -> None:
+    """Send again, to whoever comes, what was on its way to a node that was lost."""
+    original = Outgoing.lost
+
+    async def again(self: Outgoing, worker: str, item: cargo.Message) -> None:
+        sender = f"{item.sender}@{self.runtime.name}" if item.sender else ""
+        with suppress(Exception), trio.move_on_after(20):
+            await self.mailbox(worker).put(Envelope(MESSAGE, worker, item.body, 0, sender))
+
+    def lost(self: Outgoing, reason: str, written: list[Any], unwritten: list[Any]) -> None:
+        flows = {number: flow.worker for number, flow in self._by_number.items()}
+        original(self, reason, written, unwritten)
+        for item in (*written, *unwritten):
+            if isinstance(item, cargo.Message) and item.flow in flows:
+                trio.lowlevel.spawn_system_task(again, self, flows[item.flow], item)
+
+    patch.setattr(Outgoing, "lost", lost)
+
+
+def dead_letter_not_reported(patch: pytest.MonkeyPatch) -> None:
+    """Say nothing of messages that are lost with a session."""
+    patch.setattr(Outgoing, "_report", lambda *_: None)
+
+
+def request_not_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    """Keep what a far node was asked when nobody waits any more."""
+    patch.setattr(Outgoing, "withdraw", lambda *_: None)
+
+
+def deadline_does_not_travel(patch: pytest.MonkeyPatch) -> None:
+    """Give a request made for another one all the time that it asks for."""
+    original = Router.inherited
+
+    def inherited(self: Router, deadline: float) -> Any:
+        sender, chain, _ = original(self, deadline)
+        return sender, chain, deadline
+
+    patch.setattr(Router, "inherited", inherited)
+
+
+def handed_on_conversation_never_ends(patch: pytest.MonkeyPatch) -> None:
+    """Do not tell a third node that a conversation is over. This one was there."""
+
+    def close(self: FarEnd) -> None:
+        self.closed = True
+
+    patch.setattr(FarEnd, "close", close)
+
+
+BUGS: tuple[Plant, ...] = (
+    duplicate_delivery,
+    lost_on_resume,
+    order_swapped,
+    two_handlers_at_once,
+    reply_to_the_wrong_request,
+    outcome_wrong,
+    watch_never_fires,
+    credit_exceeded,
+    old_incarnation_accepted,
+    dead_letter_not_reported,
+    request_not_withdrawn,
+    deadline_does_not_travel,
+    handed_on_conversation_never_ends,
+)
