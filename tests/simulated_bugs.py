@@ -13,7 +13,7 @@ import trio
 from autonomy._actors.process import Process
 from autonomy._actors.replies import Replies
 from autonomy._actors.router import Router
-from autonomy._exchange.answers import FarEnd
+from autonomy._exchange.answers import FarConversation
 from autonomy._exchange.incoming import Incoming
 from autonomy._exchange.outgoing import Outgoing
 from autonomy._sansio import cargo
@@ -180,10 +180,10 @@ def deadline_does_not_travel(patch: pytest.MonkeyPatch) -> None:
 def handed_on_conversation_never_ends(patch: pytest.MonkeyPatch) -> None:
     """Do not tell a third node that a conversation is over. This one was there."""
 
-    def close(self: FarEnd) -> None:
+    def close(self: FarConversation) -> None:
         self.closed = True
 
-    patch.setattr(FarEnd, "close", close)
+    patch.setattr(FarConversation, "close", close)
 
 
 BUGS: tuple[Plant, ...] = (
