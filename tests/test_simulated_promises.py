@@ -64,7 +64,6 @@ def test_the_same_seed_breaks_nothing_twice_in_the_same_way() -> None:
     assert one.history.handled == two.history.handled
 
 
-@pytest.mark.soak
 def test_all_promises_hold_in_fifty_zones_for_three_minutes() -> None:
     run_all(range(1, 51), Plan())
 
