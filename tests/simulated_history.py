@@ -15,8 +15,8 @@ from autonomy import DeadLetter
 
 SLACK = 0.05
 """Seconds that something may be late, as tasks take turns."""
-NOTICED = 20.0
-"""Seconds within which a watch tells of an end, whatever the links do: ten of silence, and as much for slow ones."""
+NOTICED = 45.0
+"""Seconds within which a watch tells of an end: ten of silence, and many more as one outage follows the other."""
 
 
 @dataclass

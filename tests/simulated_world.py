@@ -20,7 +20,7 @@ from autonomy.testing import Report, Simulation
 from .simulated_history import Handled, History, Sent, Watched, number_of, violations
 
 GRACE = 45.0
-SETTLED = 40.0
+SETTLED = 85.0
 """Seconds in which what was begun comes to an end, once nothing is broken any more."""
 CAPACITIES = {"quick": 4, "slow": 2, "hands-on": 3, "asks": 3, "brittle": 3, "talks": 2}
 LARGE = 40_000
@@ -158,7 +158,7 @@ class World:
             self.history.watched.append(watched)
             try:
                 async with node.watch(watched.worker) as watch:
-                    with trio.move_on_after(chance.uniform(1, 40)):
+                    with trio.move_on_after(chance.uniform(1, 80)):
                         down = await watch.down()
                         watched.fired, watched.reason = trio.current_time(), down.reason
                         if down.name != watched.worker or await watch.down() != down:

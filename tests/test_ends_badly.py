@@ -198,3 +198,16 @@ async def test_a_period_shorter_than_anything_can_be_due_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="at least a millionth of a second"):
         node.send_every(period, "echo", "tick")
+
+
+async def test_a_failure_of_the_node_itself_comes_out_though_the_block_waits_in_a_nursery_of_its_own() -> None:
+    async def fail() -> None:
+        raise ValueError("a task of the node failed")
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with open_node(stall_warning=None) as node, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            node._nursery.start_soon(fail)
+            await trio.sleep_forever()
+
+    assert caught.value.subgroup(ValueError) is not None

@@ -63,8 +63,8 @@ async def opened(make: Callable[[trio.Nursery, Crash, Mixture], N]) -> AsyncGene
                             crash.errors.append(rest)
                     node._hurry()
                     nursery.cancel_scope.cancel()
-        except BaseException:  # a cancellation: nothing else comes out of this nursery
-            if outcome is None or isinstance(outcome, trio.Cancelled):
+        except BaseException:  # a cancellation; or a failure of the node itself, which has cancelled the block
+            if outcome is None or apart(outcome)[1] is None:
                 raise
         if outcome is not None:
             raise outcome
