@@ -204,10 +204,12 @@ async def test_a_failure_of_the_node_itself_comes_out_though_the_block_waits_in_
     async def fail() -> None:
         raise ValueError("a task of the node failed")
 
-    with pytest.raises(BaseExceptionGroup) as caught:
+    async def run() -> None:
         async with open_node(stall_warning=None) as node, trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             node._nursery.start_soon(fail)
             await trio.sleep_forever()
 
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await run()
     assert caught.value.subgroup(ValueError) is not None

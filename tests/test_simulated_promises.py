@@ -14,7 +14,7 @@ from .simulated_world import SHORT, SMALL, Outcome, Plan, World
 
 pytestmark = pytest.mark.slow
 
-FIRST = {dead_letter_not_reported: 11}
+FIRST: dict[Plant, int] = {dead_letter_not_reported: 11}
 """The first seed that finds a bug, where those before it take long."""
 
 
