@@ -1,0 +1,1 @@
+"""The checkers of `autonomy.testing`, which are checked themselves."""
