@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,18 @@ import pytest
 from autonomy.testing import Story
 from autonomy.testing.__main__ import main
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "lease_lock"
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "lease_lock"
+PAGE = ROOT / "docs" / "tutorial" / "find-a-bug.md"
+
+
+def test_the_page_shows_the_program_as_it_is() -> None:
+    program = (EXAMPLE / "locks.py").read_text("utf-8")
+    shown = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+    parts = [part for part in shown if "from locks import" not in part]
+    assert len(parts) == 3
+    assert all(part in program for part in parts)
 
 
 @pytest.mark.slow
