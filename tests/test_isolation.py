@@ -188,7 +188,7 @@ def most_in_a_row(backlog: int, seconds_a_message: float, slice_clock: Callable[
 def test_for_all_backlogs_a_worker_lets_others_run_every_few_milliseconds(backlog: int, milliseconds: float) -> None:
     longest = most_in_a_row(backlog, milliseconds / 1000) * milliseconds
 
-    assert longest <= 2 + 2 * milliseconds
+    assert longest <= (2 + 2 * milliseconds) * (1 + 1e-9)  # sums of floats
 
 
 def test_the_check_of_fairness_notices_a_worker_that_runs_on() -> None:
