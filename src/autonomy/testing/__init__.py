@@ -25,12 +25,14 @@ from .checkers import (
 )
 from .faults import Fault, Story
 from .history import UNSEEN, Call, History
+from .hosts import Host
 from .linearizability import check_linearizable
 from .models import Counter, KeyedRegister, Model, Queue, Register, Set
 from .moments import Moment
 from .plays import Performance, perform, replay, search, shrink
 from .report import write_report
-from .simulation import Host, Mended, Report, Simulation, SimulationFailed
+from .runs import Report, SimulationFailed
+from .simulation import Mended, Simulation
 from .verdicts import Verdict
 
 __all__ = [

@@ -18,7 +18,7 @@ from time import monotonic
 
 from .faults import Story
 from .plays import Performance, perform, shrink
-from .simulation import SEED
+from .runs import SEED
 from .sweeping import Result, difference, load, never, perturbed, sweep
 
 EXAMPLE = f"{__package__}.example_zone:play"

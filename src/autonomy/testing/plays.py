@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from .faults import Fault, Story
-from .simulation import Report, Simulation, SimulationFailed
+from .runs import Report, SimulationFailed
+from .simulation import Simulation
 
 Play = Callable[[Simulation], object]
 BUDGET: Final = 200

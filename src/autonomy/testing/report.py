@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from .moments import Moment
 
 if TYPE_CHECKING:  # a report saves itself by this file
-    from .simulation import Report
+    from .runs import Report
 
 Pair = tuple[int, int]
 """Where two moments that belong together are in the run; -1 for a second one that never came."""

@@ -12,7 +12,6 @@ import itertools
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -20,138 +19,21 @@ from typing import Any, Final
 import trio
 import trio.testing
 
-from .._mixed.mixture import current_mixture
 from ..node import Node, open_node
 from .chance import derive, seed_scheduler
 from .chaos import GRACE, draw, play_out
 from .faults import Story
-from .moments import Moment, Moments
+from .hosts import Host, Main
+from .moments import Moments
 from .network import Network, Way, address_of
-from .report import write_report
-from .stand_ins import here, stand_ins
+from .runs import SEED, Report, SimulationFailed
+from .stand_ins import stand_ins
 
-SEED: Final = "AUTONOMY_SIM_SEED"
-"""Environment variable with the seed of simulations that are given none."""
-_LAST: Final = 50
 _TICK: Final = 1e-5
 """Seconds that a look at the clock takes, for workers and senders that run on: a slice is a count of these."""
 _CHECKED_EVERY: Final = 0.1
 
-Main = Callable[[Node], Awaitable[object]]
 Scenario = Callable[["Simulation"], Awaitable[object]]
-
-
-class SimulationFailed(AssertionError):
-    """A simulated run failed. The text has the seed, the faults and the last moments; the failure is the cause.
-
-    Attributes:
-        report: What happened until then.
-        story: What was to break: `Simulation(story=...)` breaks it again.
-    """
-
-    def __init__(self, text: str, report: Report, story: Story) -> None:
-        super().__init__(text)
-        self.report = report
-        self.story = story
-
-
-@dataclass(frozen=True)
-class Report:
-    """What happened in a run.
-
-    Attributes:
-        seed: What repeats it.
-        ended_at: Virtual seconds that it took.
-        moments: Everything that was noted, in order.
-        trace_hash: The same for two runs that were the same, moment by moment.
-        sometimes: How often each condition of `Simulation.sometimes` was seen to hold.
-    """
-
-    seed: int
-    ended_at: float
-    moments: tuple[Moment, ...]
-    trace_hash: str
-    sometimes: dict[str, int]
-
-    @property
-    def again(self) -> str:
-        """What repeats the run, set in the environment."""
-        return f"{SEED}={self.seed}"
-
-    @property
-    def faults(self) -> list[Moment]:
-        """What was broken and mended."""
-        return [moment for moment in self.moments if moment.kind in ("fault", "heal")]
-
-    def story(self) -> str:
-        """Return the faults and the last moments, for people."""
-        faults = "\n".join(map(str, self.faults)) or "  (none)"
-        last = "\n".join(map(str, self.moments[-_LAST:]))
-        return f"seed {self.seed}, virtual time {self.ended_at:.4f}\nfaults:\n{faults}\nlast moments:\n{last}"
-
-    def save(self, path: str | os.PathLike[str], *, failure: str = "") -> None:
-        """Write the run as a picture, one HTML file; see `write_report`."""
-        write_report(path, self, failure=failure)
-
-
-class Host:
-    """A simulated machine, with one node on it as long as it is on.
-
-    Attributes:
-        name: Of the host, and of its node.
-        node: The node that runs there now, or None.
-        options: What it is opened with.
-        is_on: Whether the machine is on.
-    """
-
-    def __init__(self, name: str, main: Main | None, options: dict[str, Any]) -> None:
-        self.name = name
-        self.node: Node | None = None
-        self._main = main
-        self.options = options
-        self._scope = trio.CancelScope()
-        self.is_on = True
-        self._changed = trio.lowlevel.ParkingLot()
-
-    def __repr__(self) -> str:
-        return f"<Host {self.name!r}, {'up' if self.node is not None else 'down'}>"
-
-    async def up(self) -> Node:
-        """Wait until there is a node; return it."""
-        while self.node is None:
-            await self._changed.park()
-        return self.node
-
-    async def down(self) -> None:
-        """Wait until there is none."""
-        while self.node is not None:
-            await self._changed.park()
-
-    def switch(self, *, on: bool) -> None:
-        """Turn it on or off; what runs there is cancelled."""
-        self.is_on = on
-        if not on:
-            self._scope.cancel()
-        self._changed.unpark_all()
-
-    async def live(self, open_one: Callable[[Host], Any], greet: Callable[[Node], None]) -> None:
-        """Run a node whenever the host is on."""
-        while True:
-            while not self.is_on:
-                await self._changed.park()
-            here.set(self.name)
-            with trio.CancelScope() as self._scope:
-                try:
-                    async with open_one(self) as node:
-                        self.node = node
-                        greet(node)
-                        self._changed.unpark_all()
-                        if self._main is not None:
-                            await current_mixture().run_program("main", self._main, node)
-                        await trio.sleep_forever()
-                finally:
-                    self.node = None
-                    self._changed.unpark_all()
 
 
 class Simulation:

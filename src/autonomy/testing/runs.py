@@ -1,0 +1,68 @@
+"""What is left of a run: a report, or a failure with one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from .faults import Story
+from .moments import Moment
+from .report import write_report
+
+SEED: Final = "AUTONOMY_SIM_SEED"
+"""Environment variable with the seed of simulations that are given none."""
+_LAST: Final = 50
+
+
+class SimulationFailed(AssertionError):
+    """A simulated run failed. The text has the seed, the faults and the last moments; the failure is the cause.
+
+    Attributes:
+        report: What happened until then.
+        story: What was to break: `Simulation(story=...)` breaks it again.
+    """
+
+    def __init__(self, text: str, report: Report, story: Story) -> None:
+        super().__init__(text)
+        self.report = report
+        self.story = story
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened in a run.
+
+    Attributes:
+        seed: What repeats it.
+        ended_at: Virtual seconds that it took.
+        moments: Everything that was noted, in order.
+        trace_hash: The same for two runs that were the same, moment by moment.
+        sometimes: How often each condition of `Simulation.sometimes` was seen to hold.
+    """
+
+    seed: int
+    ended_at: float
+    moments: tuple[Moment, ...]
+    trace_hash: str
+    sometimes: dict[str, int]
+
+    @property
+    def again(self) -> str:
+        """What repeats the run, set in the environment."""
+        return f"{SEED}={self.seed}"
+
+    @property
+    def faults(self) -> list[Moment]:
+        """What was broken and mended."""
+        return [moment for moment in self.moments if moment.kind in ("fault", "heal")]
+
+    def story(self) -> str:
+        """Return the faults and the last moments, for people."""
+        faults = "\n".join(map(str, self.faults)) or "  (none)"
+        last = "\n".join(map(str, self.moments[-_LAST:]))
+        return f"seed {self.seed}, virtual time {self.ended_at:.4f}\nfaults:\n{faults}\nlast moments:\n{last}"
+
+    def save(self, path: str | os.PathLike[str], *, failure: str = "") -> None:
+        """Write the run as a picture, one HTML file; see `write_report`."""
+        write_report(path, self, failure=failure)
