@@ -1,6 +1,7 @@
 """Actors in structured concurrency: workers that answer messages, on nodes that supervise them and link up.
 
-Start reading at `Node`. Errors are in `autonomy.errors`, certificates for linked nodes in `autonomy.identity`.
+Start reading at `Node`. Errors are in `autonomy.errors`, certificates for linked nodes in `autonomy.identity`, where
+nodes of a zone find each other in `autonomy.directory`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from ._actors.gathering import gather
 from ._actors.mailbox import Mailbox
 from ._sansio.backoff import Backoff
 from ._sansio.keepalive import Liveness
+from ._sansio.members import ZoneInfo
 from ._sansio.reports import DeadLetter, Down, NodeStatistics, WorkerInfo
 from ._sansio.restarts import ChildSpec, Escalate, Restart, Resume, Stop
 from ._sansio.rights import Rights
@@ -21,7 +23,10 @@ from .errors import (
     AmbiguousWorker,
     AutonomyError,
     CallCycle,
+    CodeRefused,
     DeadlineExceeded,
+    DirectoryUnavailable,
+    IdentityError,
     MailboxFull,
     NodeDown,
     NoReply,
@@ -42,12 +47,15 @@ __all__ = [
     "Backoff",
     "CallCycle",
     "ChildSpec",
+    "CodeRefused",
     "Context",
     "DeadLetter",
     "DeadlineExceeded",
+    "DirectoryUnavailable",
     "Down",
     "Escalate",
     "HttpServer",
+    "IdentityError",
     "Liveness",
     "Mailbox",
     "MailboxFull",
@@ -74,6 +82,7 @@ __all__ = [
     "WorkerNotFound",
     "WorkerStopped",
     "Zone",
+    "ZoneInfo",
     "debug",
     "error",
     "errors",

@@ -27,6 +27,7 @@ from . import logs
 from ._mixed.mixture import current_mixture
 from ._mixed.worlds import in_asyncio
 from ._sansio.address import check_node_name
+from ._sansio.members import ZoneInfo, prefix_of
 
 _log = logs.get_logger("node")
 N = TypeVar("N", bound=Any)
@@ -47,6 +48,7 @@ class Environment:
     wait_until_interrupted: bool | None
     log_levels: str
     logging: bool
+    node_file: str | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:
@@ -63,6 +65,7 @@ class Environment:
             wait_until_interrupted=None if wait is None else wait.strip().lower() in ("1", "true", "yes", "on"),
             log_levels=given("AUTONOMY_LOG_LEVEL") or "INFO",
             logging=given("AUTONOMY_LOGGING") != "0",
+            node_file=given("AUTONOMY_NODE_FILE"),
         )
 
     def waits(self, wanted: bool) -> bool:  # noqa: FBT001  # the value in question
@@ -72,7 +75,12 @@ class Environment:
     @property
     def prefix(self) -> str:
         """What full names begin with, before the short name: ``{cluster}-{zone}-``, as far as these are known."""
-        return "".join(f"{part}-" for part in (self.cluster, self.zone) if part)
+        return prefix_of(self.cluster, self.zone)
+
+    @property
+    def zone_info(self) -> ZoneInfo:
+        """The node's place, as far as it is known."""
+        return ZoneInfo(self.zone or "", self.cluster or "")
 
     def full_name(self, short_name: str | None) -> str:
         """Return a node's full name, ``{cluster}-{zone}-{short}`` where cluster and zone are known."""

@@ -22,6 +22,7 @@ from ._links.security import Security
 from ._links.websocket import WebSocketTransport
 from ._mixed.worlds import both
 from ._sansio.border import MAX_MESSAGE_BYTES
+from ._sansio.cargo import Item
 from ._sansio.keepalive import Liveness
 from ._sansio.rights import Rights
 from ._sansio.session_terms import Limits
@@ -45,6 +46,9 @@ class Remoting:
         liveness: How soon a silent node is noticed.
         rights: What others may do here.
         short_name: Returns the node's short name.
+
+    Attributes:
+        down: Called with the name of each node with which a session has ended.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Remoting:
         self._credentials = credentials
         self._here = Here(runtime, system, rights, lambda: runtime.name.removesuffix(short_name()), nursery.start_soon)
         self._partners: dict[str, Partner] = {}
+        self.down: list[Callable[[str], None]] = []
         self._changed = trio.Event()
         settings = PeerSettings(
             me=runtime.name,
@@ -79,7 +84,13 @@ class Remoting:
 
     def _meet(self, peer: Peer) -> None:
         partner = self._partners[peer.node] = Partner(peer, self._here)
-        peer.accept, peer.lost = partner.accept, partner.lost
+
+        def lost(reason: str, written: list[Item], unwritten: list[Item]) -> None:
+            partner.lost(reason, written, unwritten)
+            for tell in self.down:
+                tell(peer.node)
+
+        peer.accept, peer.lost = partner.accept, lost
 
     def route_to(self, name: str) -> Partner | None:
         """Return the way to a node; None if there is none."""
@@ -89,6 +100,10 @@ class Remoting:
     def introduce(self, name: str, address: str) -> None:
         """Say where another node listens; it is dialled when there is something for it."""
         self._peers.introduce(name, address)
+
+    def dismiss(self, name: str, reason: str) -> None:
+        """Dial a node no more, for it is gone from the zone."""
+        self._peers.dismiss(name, reason)
 
     @property
     def links(self) -> int:
@@ -115,7 +130,10 @@ class Remoting:
 
     def identity_of(self, name: str) -> str:
         """Return the identity that a connected node has proven."""
-        peer = self._partners[name].wire
+        partner = self._partners.get(name)
+        if partner is None:
+            return ""
+        peer = partner.wire
         return "" if peer.identity is None else peer.identity.uri
 
     async def _judge(self, credentials: Credentials) -> None:

@@ -6,7 +6,7 @@ Protocols live here and nowhere else. Next: `_actors/context.py` for the `Contex
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -14,8 +14,10 @@ from trio import TaskStatus
 
 from ._sansio.cargo import Item
 from ._sansio.envelope import Envelope
+from ._sansio.members import Member
 from ._sansio.reports import Down, WorkerInfo
 from ._sansio.restarts import Supervision
+from ._sansio.roster import Changes, Standing
 from ._sansio.spiffe import PeerIdentity
 
 Allow = object
@@ -225,6 +227,105 @@ class Route(Protocol):
 
     def watch(self, worker: str, report: Callable[[Down], None]) -> Callable[[], None]:
         """Have `report` called once when a worker there is gone, or the node; return what ends that."""
+
+
+class Seat(Protocol):
+    """A node, as its zone's directory needs it."""
+
+    @property
+    def name(self) -> str:
+        """Full name of the node."""
+
+    @property
+    def incarnation(self) -> str:
+        """Id of this start of it."""
+
+    async def ask(self, address: str, message: str, timeout: float) -> str:
+        """Send a request to another node, and return the reply; errors as `Node.send_and_receive`."""
+
+    def introduce(self, name: str, address: str) -> None:
+        """Say where another node listens."""
+
+    def when_down(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called with the name of each node with which a session has ended, for whatever reason."""
+
+    async def serve(self, name: str, worker: object) -> None:
+        """Start a worker that belongs to the library: other nodes reach it, and no list shows it."""
+
+
+class NotAMember(Exception):
+    """A directory was asked by a node that is not in it: it has forgotten it, or never knew it. It may join again.
+
+    Not a public error: whoever asks translates it.
+    """
+
+
+class DirectoryClient(Protocol):
+    """A directory, as one node uses it.
+
+    Each of these may raise DirectoryUnavailable. Then nobody can tell whether it was done; doing it again does no harm.
+    `find` and `changes` may raise NotAMember.
+    """
+
+    async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
+        """Enter this node, with all its names, and with the others that it knows of: a directory that has lost them
+        then has them again. Entered once more, what was there before is replaced."""
+
+    async def publish(self, added: Collection[str], removed: Collection[str], *, ready: bool) -> Standing:
+        """Change what names this node owns, and prolong its lease. Nothing is changed unless it is a member."""
+
+    async def leave(self) -> None:
+        """Be gone."""
+
+    async def find(self, name: str, on: str | None = None) -> tuple[str, ...]:
+        """Return the nodes that own a name, sorted. While nobody does and another node is starting, wait.
+
+        Args:
+            name: Of a worker.
+            on: The one node to look on; then only that one is waited for.
+        """
+
+    async def changes(self, epoch: str, since: int) -> Changes:
+        """Return what has changed since a revision; if nothing has, wait for it."""
+
+
+class Names(Protocol):
+    """The names of a zone's workers, as one node knows them."""
+
+    def known(self, name: str) -> tuple[str, ...]:
+        """Return the nodes that own a name, as far as that was looked up before; else nothing."""
+
+    def forget(self, name: str, node: str) -> None:
+        """Look a name up again next time: that node does not own it."""
+
+    async def find(self, name: str, on: str | None = None) -> tuple[str, ...]:
+        """Return the nodes that own a name, sorted; see `DirectoryClient.find`.
+
+        Raises:
+            DirectoryUnavailable: It is not known here, and the directory does not answer.
+        """
+
+    def is_starting(self, node: str) -> bool:
+        """Whether another node may yet have more names."""
+
+    def add(self, name: str) -> None:
+        """Own a name from now on."""
+
+    def remove(self, name: str) -> None:
+        """Own a name no more."""
+
+    async def settled(self) -> None:
+        """Wait until all nodes can look up what this one owns; with the directory away, say so and do not wait."""
+
+
+class Directory(Protocol):
+    """Where the nodes of a zone, and the names of their workers, are found.
+
+    Every implementation passes the same tests (`tests/directory/check_directory.py`).
+    """
+
+    def open(self, seat: Seat) -> AbstractAsyncContextManager[DirectoryClient]:
+        """Use the directory from a node, as long as the block runs. It need not answer yet."""
 
 
 class Timer(Protocol):

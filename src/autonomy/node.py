@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from functools import partial
 from time import perf_counter
 
 import trio
@@ -29,16 +28,25 @@ from ._remoting import Remoting, secure_transport
 from ._sansio.address import check_node_name
 from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay
 from ._sansio.keepalive import LIVENESS, Liveness
+from ._sansio.management import WORKER as MANAGEMENT
+from ._sansio.members import Member, ZoneInfo
 from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
 from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
-from ._sansio.rights import RIGHTS, Rights
+from ._sansio.rights import RIGHTS, Rights, matches
 from ._serving import GRACE, HttpServer, serving
-from ._zone.remote import RemoteNode
-from .abc import Allow, OnConflict, Transport
+from ._zone.management import ManagementWorker
+from ._zone.membership import Membership
+from ._zone.node_file import read_node_file
+from ._zone.remote import RemoteNode, View
+from ._zone.seat import NodeSeat
+from ._zone.shipping import unpack
+from .abc import Allow, Directory, OnConflict, Transport
+from .errors import CodeRefused
 from .identity import Credentials
 
 _log = logs.get_logger("node")
+_security = logs.get_logger("security")
 _CLOSING = 14.0
 """Seconds for stopping workers, after `drain_timeout` and before the last one: 25 in all, by default."""
 
@@ -75,10 +83,12 @@ class Node(Calls):
         mixture: Mixture,
         transport: Transport | None,
         credentials: Credentials | None,
+        directory: Directory | None,
     ) -> None:
         runtime = make_runtime(self, options, crash, mixture)
         super().__init__(runtime, ActorSystem(runtime, nursery))
-        self._short_name = options.name
+        self._options = options
+        self._short_name = options.name.removeprefix(options.zone.prefix)
         self._drain_timeout = options.drain_timeout
         self._nursery = nursery
         self._crash = crash
@@ -87,7 +97,7 @@ class Node(Calls):
         self._left = trio.Event()
         self._on_leaving: Callable[[], object] | None = None
         self._ready = trio.Event()
-        self._listen_at = options.listen
+        self._on_ready: Callable[[], object] | None = None
         self._address: str | None = None
         self._credentials = credentials
         self._remoting: Remoting | None = None
@@ -102,6 +112,9 @@ class Node(Calls):
                 options.rights,
                 lambda: self._short_name,
             )
+        self._directory = directory
+        self._membership: Membership | None = None
+        self._view = View(self, self._identity_of)
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r}>"
@@ -132,6 +145,11 @@ class Node(Calls):
     def address(self) -> str | None:
         """Where this node listens for others, ``wss://HOST:PORT``; None if it does not."""
         return self._address
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The zone that it belongs to, and its place there; None without a directory."""
+        return None if self._directory is None else self._options.zone
 
     def statistics(self) -> NodeStatistics:
         """Return the node's figures at this moment."""
@@ -164,7 +182,15 @@ class Node(Calls):
             check_node_name(name)
         self._router.check_open()
         found = await self._remoting.connect(address, name, check_delay(timeout, "timeout", zero=False))
-        return RemoteNode(self, found, partial(self._remoting.identity_of, found))
+        return RemoteNode(self._view, self._member_named(found))
+
+    def _member_named(self, name: str) -> Member:
+        members = self._view.members() if self._view.members is not None else ()
+        known = next((member for member in members if member.name == name), None)
+        return known or Member(name, "", short_name=name.removeprefix(self._options.zone.prefix))
+
+    def _identity_of(self, name: str) -> str:
+        return "" if self._remoting is None else self._remoting.identity_of(name)
 
     @property
     def on_dead_letter(self) -> Callable[[DeadLetter], None] | None:
@@ -276,7 +302,12 @@ class Node(Calls):
 
     async def ready(self) -> None:
         """Say that this node's names are complete, so that nobody waits for more of them: no zone, no HTTP request."""
-        self._ready.set()
+        if not self._ready.is_set():
+            self._ready.set()
+            if self._membership is not None:
+                self._membership.ready()
+            if self._on_ready is not None:
+                self._on_ready()
         await pause()
 
     @both
@@ -302,14 +333,48 @@ class Node(Calls):
             self._on_leaving()
 
     async def _close(self) -> None:
+        if self._membership is not None:
+            await self._membership.leave()
         await self._closing.close(self._drain_timeout, self._drain_timeout + _CLOSING)
         if self._remoting is not None:
             await self._remoting.close()
         self._left.set()
 
     async def _listen(self) -> None:
-        if self._remoting is not None:
-            self._address = await self._remoting.open(self._listen_at)
+        if self._remoting is None:
+            return
+        self._address = await self._remoting.open(self._options.listen)
+        manager = ManagementWorker(self, self._nursery.start_soon, self._unpack)
+        await self._system.start_internal(MANAGEMENT, manager, "manage")
+        if self._directory is not None:
+            self._membership = await self._join(self._directory, self._remoting)
+
+    async def _join(self, directory: Directory, remoting: Remoting) -> Membership:
+        zone, options = self._options.zone, self._options
+        seat = NodeSeat(self.name, self.incarnation, self, self._system, remoting.introduce, remoting.down)
+        me = Member(
+            self.name,
+            self.incarnation,
+            self._address or "",
+            self._short_name,
+            zone.pod,
+            zone.container,
+            zone.index,
+            ready=options.ready,
+        )
+        membership = Membership(me, directory, seat, remoting.dismiss, self._router.forget)
+        self._router.names = self._system.names = membership
+        self._view.members = lambda: membership.members
+        await membership.open(self._nursery)
+        return membership
+
+    def _unpack(self, shipment: str, asker: str) -> object:
+        """Make a worker of what another node has shipped, if it may ship anything."""
+        short = asker.removeprefix(self._options.zone.prefix)
+        if not matches(self._options.rights.ship, short):
+            _security.warning("not allowed", peer=asker, right="ship")
+            raise CodeRefused(f"node {asker!r} may not ship code to node {self.name!r}")
+        return unpack(shipment, asker)
 
     def _run(self) -> None:
         self._nursery.start_soon(self._runtime.replies.deadlines.run)
@@ -355,7 +420,8 @@ class Node(Calls):
         Environment:
             ``AUTONOMY_WAIT_UNTIL_INTERRUPTED``: ``1/true/yes/on``, or anything else for no; stronger than the
             parameter. ``CLUSTER``, ``ZONE``: First parts of the node's full name. ``AUTONOMY_LOG_LEVEL``: ``INFO``, or
-            ``node=DEBUG,worker=WARNING``. ``AUTONOMY_LOGGING=0``: leave logging alone.
+            ``node=DEBUG,worker=WARNING``. ``AUTONOMY_LOGGING=0``: leave logging alone. ``AUTONOMY_NODE_FILE``: What a
+            node that was deployed is told of its zone.
 
         Raises:
             TypeError, ValueError: An option that cannot be. Nothing was started.
@@ -368,11 +434,15 @@ class Node(Calls):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
-            short_name, full_name = environment.short(name), environment.full_name(name)
-            credentials = options.get("credentials")
-            if name is None and environment.short_name is None and isinstance(credentials, Credentials):
-                full_name = credentials.name
-                short_name = full_name.removeprefix(environment.prefix)
+            file = None if environment.node_file is None else read_node_file(environment.node_file)
+            if file is not None:
+                if name is not None and name not in (file.name, file.short_name):
+                    _log.warning("the name has no effect: whoever deployed the node named it", name=file.name)
+                full_name, options = file.name, file.options() | options
+            else:
+                full_name = _full_name(environment, name, options.get("credentials"))
+                options.setdefault("zone", environment.zone_info)
+            options.setdefault("ready", main is None)
             opening = open_node(full_name, **options)  # type: ignore[arg-type]  # it checks them
 
             def beside(node: Node) -> AbstractAsyncContextManager[None]:
@@ -381,11 +451,19 @@ class Node(Calls):
             program = _host.Program(main, wait=environment.waits(wait_until_interrupted), beside=beside)
 
             def prepare(node: Node) -> float:
-                node._short_name = short_name
                 node._on_leaving = program.end
+                if file is not None:
+                    node._on_ready = lambda: file.tell_ready(node.incarnation)
                 return node._drain_timeout + _CLOSING + 1 + (GRACE if http_server is not None else 0)
 
             program.run(opening, prepare)
+
+
+def _full_name(environment: _host.Environment, name: str | None, credentials: object) -> str:
+    """Return the full name of a program's node: as it is called, else by its environment, else by its certificate."""
+    if name is None and environment.short_name is None and isinstance(credentials, Credentials):
+        return credentials.name
+    return environment.full_name(name)
 
 
 def open_node(
@@ -395,6 +473,9 @@ def open_node(
     listen: str | None = None,
     liveness: Liveness = LIVENESS,
     rights: Rights = RIGHTS,
+    zone: ZoneInfo | None = None,
+    directory: Directory | None = None,
+    ready: bool = True,
     transport: Transport | None = None,
     drain_timeout: float = 10.0,
     default_timeout: float = 30.0,
@@ -416,6 +497,11 @@ def open_node(
         listen: Where other nodes reach it, ``wss://HOST:PORT``, with port 0 for any; None for nowhere.
         liveness: How soon a silent node is noticed.
         rights: What other nodes may do here.
+        zone: The zone that it belongs to, and its place there.
+        directory: Where the nodes of that zone, and the names of their workers, are found: the same for all of them.
+            See `autonomy.directory`. Without one, nodes are reached that were introduced by `Node.connect`.
+        ready: Whether its names are complete from the start. False: when `Node.ready` is called, or after 10 s; until
+            then whoever looks for a name that nobody has waits for it.
         transport: How links come about, in place of websockets; for tests and simulations.
         drain_timeout: Seconds that workers have to finish what is queued; they are stopped within 15 more.
         default_timeout: Seconds, wherever a call is given no timeout.
@@ -448,7 +534,15 @@ def open_node(
         listen=listen,
         liveness=liveness,
         rights=rights,
+        zone=zone,
+        ready=ready,
     )
+    if directory is not None and transport is None and credentials is None:
+        raise ValueError("a node of a zone has links, so it needs credentials=…")
+    if zone is not None and not options.name.startswith(zone.prefix):
+        raise ValueError(f"the name of a node of this zone begins with {zone.prefix!r}, got {options.name!r:.300}")
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
-    return opened(lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials))
+    return opened(
+        lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials, directory)
+    )

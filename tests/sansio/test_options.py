@@ -8,6 +8,7 @@ from time import perf_counter
 import pytest
 
 from autonomy._sansio.keepalive import LIVENESS
+from autonomy._sansio.members import ZoneInfo
 from autonomy._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from autonomy._sansio.rights import RIGHTS
 
@@ -26,6 +27,8 @@ def options(**changed: object) -> NodeOptions:
         "listen": None,
         "liveness": LIVENESS,
         "rights": RIGHTS,
+        "zone": None,
+        "ready": True,
     }
     return check_options(**(given | changed))  # type: ignore[arg-type]  # tests pass what cannot be, too
 
@@ -34,7 +37,7 @@ def test_options_that_can_be_are_kept() -> None:
     checked = options()
 
     assert checked == NodeOptions(
-        "n", "0123456789abcdef", 10.0, 30.0, 1000, 200, 0.1, perf_counter, None, LIVENESS, RIGHTS
+        "n", "0123456789abcdef", 10.0, 30.0, 1000, 200, 0.1, perf_counter, None, LIVENESS, RIGHTS, ZoneInfo(), True
     )
 
 

@@ -16,7 +16,8 @@ from .._sansio.address import check_name, parse_address
 from .._sansio.border import check_delay, check_message, check_period, check_seconds
 from .._sansio.envelope import MESSAGE, REPLY, REQUEST, Envelope, Failure
 from ..abc import FarMailbox, Timer, Watch
-from ..errors import DeadlineExceeded, NoReply
+from ..errors import DeadlineExceeded, NodeDown, NoReply, Unreachable, WorkerNotFound
+from .gathering import gather
 from .mailbox import Mailbox
 from .process import current_process
 from .queue import Queue
@@ -49,6 +50,7 @@ class Calls:
         self._slice_ends = 0.0
         self._max_message_bytes = runtime.max_message_bytes
         self._default_timeout = runtime.default_timeout
+        self._turns: dict[str, int] = {}
 
     def _take_the_long_way(self) -> None:
         """Find no worker at once from here on: the router is asked each time, which knows whom to refuse."""
@@ -73,7 +75,8 @@ class Calls:
         which they were sent.
 
         Args:
-            address: ``"name"``, or ``"name@node"``.
+            address: ``"name"``, which is a worker of this node, or else the one worker of that name in the zone; or
+                ``"name@node"``.
             message: At most `max_message_bytes` (16 MiB) once encoded.
             node: Full name of the one node to look on, or the node itself.
             policy: Accepted for older programs; has no effect.
@@ -82,7 +85,9 @@ class Calls:
         Raises:
             TypeError: The message is not a str, or another value is of the wrong type.
             ValueError: The message is too large or cannot be encoded, or the address is none.
-            WorkerNotFound: Nobody has that name.
+            WorkerNotFound: Nobody has that name, and no node of the zone is starting that might.
+            AmbiguousWorker: Several nodes of the zone have a worker of that name, and this one has none.
+            DirectoryUnavailable: The name was not looked up before, and the zone's directory does not answer.
             MailboxFull: No room came in time, or the full mailbox is the sender's own.
             NodeDown: The node is stopping, or the other node is down.
             Unreachable: The other node is not known here, or there was no link to it in time.
@@ -152,19 +157,14 @@ class Calls:
                 default (30 s).
 
         Raises:
-            TypeError: The message is not a str, or another value is of the wrong type. It was not sent.
-            ValueError: The message is too large or cannot be encoded, the address is none, the timeout is NaN. It was
-                not sent.
-            WorkerNotFound: Nobody has that name. The message was not sent.
+            TypeError, ValueError: As `send_message`, or the timeout is NaN. It was not sent.
+            WorkerNotFound, AmbiguousWorker, DirectoryUnavailable, Unreachable: As `send_message`. It was not sent.
             CallCycle: That worker waits for the request being handled here. The message was not sent.
-            MailboxFull: No room came in time. The message was not handled.
+            MailboxFull, NotAllowed: As `send_message`. The message was not handled.
             WorkerFailed: The worker raised, or returned without replying; see ``remote_traceback``.
             WorkerStopped: The worker ended first. ``outcome`` says whether the message may have been handled.
-            DeadlineExceeded: `timeout` passed. ``outcome`` is ``"not_sent"`` if the message was still queued on this
-                node; it is not handled then. Otherwise it may yet be, and the reply will be dropped.
+            DeadlineExceeded: `timeout` passed. If ``outcome`` is ``"not_sent"`` it is not handled; else it may yet be.
             NodeDown: This node is stopping, or stopped meanwhile; or the other one is down. See ``outcome``.
-            Unreachable: The other node is not known here, or there was no link to it in time. It was not sent.
-            NotAllowed: The other node does not let this one send to that worker. It was not handled.
 
         The text of every one that is a `NoReply` contains "timeout". Cancelling withdraws the message if it is still
         queued, and drops the reply otherwise.
@@ -176,7 +176,8 @@ class Calls:
         started = self._clock()
         seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
         deadline = started + seconds
-        sender, chain = "", _NOBODY
+        asked, sender, chain = address, "", _NOBODY
+        queue: Queue | FarMailbox | None = None
         try:
             waiter: Task | None = current_task()
         except RuntimeError:
@@ -184,12 +185,12 @@ class Calls:
             waiter = None  # an asyncio task
         try:
             try:
-                queue: Queue | FarMailbox | None = self._queues[address]
+                queue = self._queues[address]
             except (KeyError, TypeError):
                 queue = None
             if queue is None or node is not None or policy is not None:
                 self._runtime.warn_of_legacy(policy=policy)
-                address, queue = self._router.find_worker(address, node)
+                address, queue = await self._router.find_anywhere(address, node, deadline)
             if current_process.get() is not None:
                 sender, chain, deadline = self._router.inherited(deadline)
                 self._router.check_cycle(address, chain, queue)
@@ -209,13 +210,28 @@ class Calls:
                 await slot.wait(waiter)
         except NoReply as why:
             await pause()
+            if isinstance(why, WorkerNotFound) and await self._is_elsewhere(asked, node, queue, deadline):
+                return await self.send_and_receive(asked, message, node, None, deadline - self._clock())
             raise self._router.no_reply(parse_address(address)[0], seconds, started, why) from None
         answer = slot.answer
         if answer is not None and answer.kind == REPLY:
             return answer.body
-        if answer is not None and answer.failure is not None:
-            raise self._router.no_reply(address, seconds, started, answer.failure, queue)
-        raise self._router.no_reply(address, deadline - started, started, _late(slot, queue), queue)
+        if answer is None or answer.failure is None:
+            raise self._router.no_reply(address, deadline - started, started, _late(slot, queue), queue)
+        if answer.failure.kind == "WorkerNotFound" and await self._is_elsewhere(asked, node, queue, deadline):
+            return await self.send_and_receive(asked, message, node, None, deadline - self._clock())
+        raise self._router.no_reply(address, seconds, started, answer.failure, queue)
+
+    async def _is_elsewhere(
+        self, address: str, node: object, refused: Queue | FarMailbox | None, deadline: float
+    ) -> bool:
+        """Whether a worker that a node did not have is on another one, or is there now."""
+        if refused is None or isinstance(refused, Queue):
+            return False
+        try:
+            return await self._router.look_again(address, node, refused, deadline)
+        except NoReply:
+            return False
 
     async def send(self, address: str, message: str, node: str | None = None, policy: object = None) -> Mailbox:
         """Send a message and return the mailbox that its replies go to, one or many.
@@ -238,24 +254,49 @@ class Calls:
         return self._system.mailboxes.open(name)
 
     async def any(self, name: str, message: str, *, timeout: float | None = None) -> str:
-        """Ask one owner of a name, each time the next one; errors as `send_and_receive`."""
-        return await self.send_and_receive(check_name(name), message, timeout=timeout)
+        """Ask one owner of a name, each time the next one; errors as `send_and_receive`.
+
+        An owner that is down, or cannot be reached, is passed over, and the next one asked, if it surely did not get
+        the message.
+        """
+        owners, seconds, started = await self._owners(name, timeout)
+        turn = self._turns[name] = (self._turns.get(name, -1) + 1) % len(owners)
+        for node in (*owners[turn:], *owners[:turn]):
+            try:
+                return await self.send_and_receive(name, message, node, timeout=seconds - (self._clock() - started))
+            except (NodeDown, Unreachable, WorkerNotFound) as why:
+                if why.outcome != "not_sent" or node == owners[turn - 1]:
+                    raise
+        raise AssertionError("a name that was found has an owner")
 
     async def all(self, name: str, message: str, *, timeout: float | None = None) -> dict[str, str | NoReply]:
         """Ask every owner of a name at once, and return what each answered, by full name of its node.
 
         A node that gave no reply is there with its error. Only `WorkerNotFound`, when nobody has the name, is raised.
         """
+        owners, seconds, started = await self._owners(name, timeout)
+        answers: dict[str, str | NoReply] = dict.fromkeys(owners, "")
+        left = seconds - (self._clock() - started)
+
+        async def ask(node: str) -> None:
+            try:
+                answers[node] = await self.send_and_receive(name, message, node, timeout=left)
+            except NoReply as error:
+                answers[node] = error
+
+        await gather(*(ask(node) for node in owners))
+        return answers
+
+    async def _owners(self, name: str, timeout: float | None) -> tuple[tuple[str, ...], float, float]:
+        """Return the nodes that own a name, how many seconds there are, and since when."""
+        check_name(name)
         started = self._clock()
+        seconds = self._default_timeout if timeout is None else check_seconds(timeout, "timeout")
         try:
-            self._router.find_worker(check_name(name))
+            owners = await self._router.owners(name, self._router.inherited(started + seconds)[2])
         except NoReply as why:
-            await pause()
-            raise self._router.no_reply(name, timeout or self._default_timeout, started, why) from None
-        try:
-            return {self._runtime.name: await self.send_and_receive(name, message, timeout=timeout)}
-        except NoReply as error:
-            return {self._runtime.name: error}
+            raise self._router.no_reply(name, seconds, started, why) from None
+        return owners, seconds, started
 
     # --- later
 

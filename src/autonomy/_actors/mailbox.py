@@ -101,9 +101,11 @@ class Mailbox:
         self._runtime.warn_of_legacy(policy=policy)
         message = check_message(message, self._runtime.max_message_bytes)
         await pause()
-        name, target = self._router.find_worker(address, node)
-        envelope = Envelope(CONVERSATION, name, message, self._inbox.number, self.address)
-        await self._router.put(name, target, envelope, self._runtime.default_timeout)
+
+        def asked(name: str, _: object) -> Envelope:
+            return Envelope(CONVERSATION, name, message, self._inbox.number, self.address)
+
+        await self._router.deliver(address, node, self._runtime.default_timeout, asked, replies=True)
 
     def close(self) -> None:
         """Take nothing more, and wake who waits in `receive`. Messages that were not read become dead letters."""

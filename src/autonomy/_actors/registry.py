@@ -27,6 +27,8 @@ class Registry:
         self.groups: dict[str, Group] = {}
         self.inboxes: WeakValueDictionary[str, Inbox] = WeakValueDictionary()
         self.allowed: dict[str, Allow] = {}
+        self.internal: dict[str, str | None] = {}
+        """The library's own workers, which no list shows; and which of the `Rights` reaches each, None for none."""
         self._kept: dict[str, str] = {}
 
     def check_free(self, name: str) -> None:

@@ -16,9 +16,12 @@ from .. import errors
 from .._mixed.worlds import both, check_world, pause
 from .._sansio.address import check_node_name, parse_address
 from .._sansio.envelope import MESSAGE, REQUEST, Envelope, Failure
-from ..abc import FarMailbox, Route
+from ..abc import FarMailbox, Names, Route
 from ..errors import (
+    AmbiguousWorker,
     CallCycle,
+    DeadlineExceeded,
+    DirectoryUnavailable,
     MailboxFull,
     NodeDown,
     NoReply,
@@ -39,12 +42,17 @@ _KNOWN = 4096
 """Addresses on other nodes that are not looked up anew."""
 
 
+class NotLookedUp(Exception):
+    """A bare name that no worker here has, and that was not looked up in the zone yet."""
+
+
 class Router:
     """Brings envelopes to the mailboxes of one node.
 
     Attributes:
         refusal: Why the program may ask nothing more of this node, or None. Workers may, until they have ended.
         route_to: Returns the way to another node, by its full name; None if there is none.
+        names: What is known of names in the zone; None without one.
     """
 
     def __init__(self, runtime: Runtime, registry: Registry, start_soon: Callable[..., object]) -> None:
@@ -53,6 +61,7 @@ class Router:
         self._start_soon = start_soon
         self.refusal: str | None = None
         self.route_to: Callable[[str], Route | None] = _nowhere
+        self.names: Names | None = None
         self._far: dict[str, tuple[str, FarMailbox]] = {}
 
     def find(self, address: str, node: object = None) -> tuple[str, Target]:
@@ -61,8 +70,10 @@ class Router:
         Raises:
             TypeError, ValueError: It is no address, or names two nodes.
             WorkerNotFound: Nobody has that name here.
+            AmbiguousWorker: Several nodes have a worker of that name, and this one has none.
             Unreachable: It names another node, to which there is no way.
             NodeDown: This node takes no more messages from its program.
+            NotLookedUp: It may be the name of a worker elsewhere in the zone: see `look_up`.
         """
         if node is None and self.refusal is None and type(address) is str:
             known = self._far.get(address)
@@ -70,6 +81,8 @@ class Router:
                 return known
         name, route = self.locate(address, node)
         self.check_open(name)
+        if route is None and self.names is not None and node is None and name == address and not self._is_here(name):
+            route = self._route_of(name, self.names)
         if route is None:
             return name, self._target(name)
         found = name, route.mailbox(name)
@@ -78,6 +91,93 @@ class Router:
                 self._far.clear()
             self._far[address] = found
         return found
+
+    def _is_here(self, name: str) -> bool:
+        return name in self._registry.queues or name in self._registry.inboxes
+
+    def _route_of(self, name: str, names: Names) -> Route | None:
+        """Return the way to the one node that owns a name; None if that is this one."""
+        owners = names.known(name)
+        if not owners:
+            raise NotLookedUp
+        if len(owners) > 1:
+            text = (
+                f"{name!r} is on several nodes: {', '.join(owners)}. Write '{name}@{owners[0]}' for one of them, "
+                f"node.any({name!r}, …) for whichever, node.all({name!r}, …) for each"
+            )
+            raise AmbiguousWorker(text, outcome="not_sent", worker=name)
+        if owners[0] == self._runtime.name:
+            return None
+        route = self.route_to(owners[0])
+        if route is None:
+            names.forget(name, owners[0])
+            text = f"node {owners[0]!r} has a worker {name!r}, and no address"
+            raise Unreachable(text, outcome="not_sent", worker=name, node=owners[0])
+        return route
+
+    async def find_anywhere(self, address: str, node: object, until: float) -> tuple[str, Queue | FarMailbox]:
+        """As `find_worker`, and if it is a bare name that nobody here has, look it up in the zone."""
+        try:
+            return self.find_worker(address, node)
+        except NotLookedUp:
+            await self.look_up(address, self.inherited(until)[2])
+            return self.find_worker(address, node)
+
+    async def owners(self, name: str, until: float) -> tuple[str, ...]:
+        """Return the nodes that own a name, this one among them; errors as `look_up`."""
+        here = self._runtime.name
+        if self.names is None:
+            await pause()
+            self.find_worker(name)
+            return (here,)
+        if not self.names.known(name):
+            try:
+                await self.look_up(name, until)
+            except (WorkerNotFound, DirectoryUnavailable):
+                if not self._is_here(name):
+                    raise
+        owners = self.names.known(name)
+        return tuple(sorted({*owners, here})) if self._is_here(name) else owners
+
+    def forget(self, name: str) -> None:
+        """Find a bare name anew next time."""
+        self._far.pop(name, None)
+
+    @both
+    async def look_up(self, name: str, until: float) -> None:
+        """Find out which nodes own a name, by the time `until`: then `find` knows where it is.
+
+        Raises:
+            WorkerNotFound: None does, and none is starting.
+            DeadlineExceeded: None did in time.
+            DirectoryUnavailable: The zone's directory does not answer.
+        """
+        assert self.names is not None
+        self._far.pop(name, None)
+        with trio.move_on_at(until):
+            if not await self.names.find(name):
+                text = f"no node of the zone has a worker {name!r}"
+                raise WorkerNotFound(text, outcome="not_sent", worker=name)
+            return
+        text = f"no node of the zone had a worker {name!r} yet"
+        raise DeadlineExceeded(text, outcome="not_sent", worker=name)
+
+    @both
+    async def look_again(self, address: str, node: object, refused: FarMailbox, until: float) -> bool:
+        """Whether to try once more, for a worker that a node does not have may be elsewhere, or may be there soon."""
+        if self.names is None:
+            return False
+        name, at = parse_address(address)
+        if at is None and node is None:
+            self.names.forget(name, refused.node)
+            self._far.pop(name, None)
+            await self.look_up(name, until)
+            return self.names.known(name) != (refused.node,)
+        if not self.names.is_starting(refused.node):
+            return False
+        with trio.move_on_at(until):
+            return bool(await self.names.find(name, refused.node))
+        return False
 
     def check_open(self, name: str | None = None) -> None:
         """Raise NodeDown if the node is stopping and it is not one of its workers that asks, for `name` or for more."""
@@ -111,6 +211,19 @@ class Router:
             text = f"node {at!r} is not known to node {here!r}"
             raise Unreachable(text, outcome="not_sent", worker=name, node=at)
         return name, route
+
+    async def whereabouts(self, address: str) -> tuple[str, Route | None]:
+        """As `locate`, and if it is a bare name that nobody here has, look it up in the zone."""
+        name, route = self.locate(address)
+        is_bare = route is None and name == address
+        if self.names is None or not is_bare or self._is_here(name) or name in self._registry.groups:
+            return name, route
+        if not self.names.known(name):
+            try:
+                await self.look_up(name, self._runtime.clock() + self._runtime.default_timeout)
+            except WorkerNotFound:
+                return name, None
+        return name, self._route_of(name, self.names)
 
     def _node_of(self, target: Target) -> str:
         return self._runtime.name if isinstance(target, (Queue, Inbox)) else target.node
@@ -171,8 +284,33 @@ class Router:
 
     async def send(self, address: str, message: str, node: object, seconds: float) -> None:
         """Send a message the long way: to any address, and within any time."""
-        name, target = self.find(address, node)
-        await self.put(name, target, self._message(name, message), seconds)
+        await self.deliver(address, node, seconds, lambda name, _: self._message(name, message))
+
+    async def deliver(
+        self,
+        address: str,
+        node: object,
+        seconds: float,
+        make: Callable[[str, Target], Envelope],
+        *,
+        replies: bool = False,
+    ) -> None:
+        """Bring what `make` makes to an address, wherever in the zone that is; it `replies` or need not."""
+        find = self.find_worker if replies else self.find
+        until = self._runtime.clock() + seconds
+        while True:
+            try:
+                name, target = find(address, node)
+            except NotLookedUp:
+                await self.look_up(address, until)
+                continue
+            try:
+                await self.put(name, target, make(name, target), seconds)
+                return
+            except WorkerNotFound:
+                if isinstance(target, (Queue, Inbox)) or not await self.look_again(address, node, target, until):
+                    raise
+            seconds = until - self._runtime.clock()
 
     def send_far(self, address: object, message: str) -> bool:
         """Send a message to a worker on another node that was sent to before, if there is room; return whether it
@@ -217,10 +355,15 @@ class Router:
         """
         try:
             name, route = self.locate(envelope.to)
+            if route is None and self.names is not None and name == envelope.to and not self._is_here(name):
+                route = self._route_of(name, self.names)
             target = self._target(name) if route is None else route.mailbox(name)
         except NoReply as error:
             self._runtime.dead_letters.report(envelope, str(error))
             return True
+        except NotLookedUp:
+            self._start_soon(self._put_or_report, envelope.to, None, envelope, done)
+            return False
         try:
             target.put_nowait(envelope)
         except NoReply as error:
@@ -230,10 +373,16 @@ class Router:
             return False
         return True
 
-    async def _put_or_report(self, name: str, target: Target, envelope: Envelope, done: Callable[[], None]) -> None:
+    async def _put_or_report(
+        self, name: str, target: Target | None, envelope: Envelope, done: Callable[[], None]
+    ) -> None:
+        seconds = self._runtime.default_timeout
         try:
-            await self.put_within(name, target, envelope, self._runtime.default_timeout)
-        except NoReply as error:
+            if target is None:
+                await self.deliver(name, None, seconds, lambda *_: envelope)
+            else:
+                await self.put_within(name, target, envelope, seconds)
+        except (NoReply, DirectoryUnavailable) as error:
             self._runtime.dead_letters.report(envelope, str(error))
         finally:
             done()
@@ -253,13 +402,17 @@ class Router:
     async def forward(self, envelope: Envelope) -> None:
         """Bring a message that a worker passes on to the worker it names."""
         await pause()
-        name, target = self.find(envelope.to) if envelope.kind == MESSAGE else self.find_worker(envelope.to)
-        envelope.to = name
         seconds = self._runtime.default_timeout
         if envelope.kind == REQUEST:
-            self.check_cycle(name, envelope.chain, target)
             seconds = min(seconds, envelope.deadline - self._runtime.clock())
-        await self.put(name, target, envelope, seconds)
+
+        def passed_on(name: str, target: Target) -> Envelope:
+            if envelope.kind == REQUEST:
+                self.check_cycle(name, envelope.chain, target)
+            envelope.to = name
+            return envelope
+
+        await self.deliver(envelope.to, None, seconds, passed_on, replies=envelope.kind != MESSAGE)
 
     def check_cycle(self, name: str, chain: tuple[str, ...], target: Target | None = None) -> None:
         """Raise CallCycle if the worker `name`, here or where its mailbox is, is one of those that wait."""

@@ -7,7 +7,7 @@ same thing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import get_args
 from weakref import WeakValueDictionary
@@ -21,6 +21,7 @@ from .._sansio.address import check_name, parse_address
 from .._sansio.border import check_count, check_delay, check_message
 from .._sansio.reports import Down, NodeStatistics, WorkerInfo
 from .._sansio.restarts import (
+    RESUME,
     ChildSpec,
     Restart,
     RestartWindow,
@@ -32,7 +33,7 @@ from .._sansio.restarts import (
     check_strategy,
     check_supervision,
 )
-from ..abc import Allow, OnConflict
+from ..abc import Allow, Names, OnConflict
 from ..errors import WorkerExists, WorkerNotFound, WorkerStopped
 from .allowed import check_allow
 from .context import WorkerContext
@@ -57,6 +58,9 @@ class ActorSystem:
     Args:
         runtime: The parts they share; the system completes it.
         nursery: Where workers, groups and deliveries run. Whoever opened it sees to a `Closing` before it ends.
+
+    Attributes:
+        names: Where the names of workers are published; None without a zone.
     """
 
     def __init__(self, runtime: Runtime, nursery: trio.Nursery) -> None:
@@ -66,6 +70,7 @@ class ActorSystem:
         self._turns: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self.registry = Registry(runtime.name)
         self.router = Router(runtime, self.registry, nursery.start_soon)
+        self.names: Names | None = None
         self.mailboxes = Mailboxes(runtime, self.registry, self.router)
         runtime.converse = self.router.converse
         runtime.forward = self.router.forward
@@ -119,6 +124,12 @@ class ActorSystem:
             parent.children = parent.children or {}
             parent.children[name] = process
         await self._start_process(process)
+
+    async def start_internal(self, name: str, worker: object, right: str | None) -> None:
+        """Start a worker of the library's own, which others reach who have one of the `Rights`; None for all."""
+        self.registry.check_free(name)
+        self.registry.internal[name] = right
+        await self.start_worker(name, worker, RESUME, 1000, None, "error")
 
     @staticmethod
     def _check_source(worker: object, name: str, *, makes_workers: bool) -> None:
@@ -197,6 +208,8 @@ class ActorSystem:
 
     def _buried(self, process: Process) -> None:
         self.registry.remove(process)
+        if self.names is not None:
+            self.names.remove(process.name)
         if process.parent is not None and process.parent.children is not None:
             process.parent.children.pop(process.name, None)
 
@@ -208,20 +221,36 @@ class ActorSystem:
         if process.starts_at_once:
             self._nursery.start_soon(self._runtime.mixture.run, process.run, name=process.address)
             await cancel_shielded_checkpoint()
+            if self.names is not None:
+                await self._whole_or_not_at_all(process, self._publish(process))
             return
         started = process.started = trio.Event()
         self._nursery.start_soon(self._runtime.mixture.run, process.run, name=process.address)
+        await self._whole_or_not_at_all(process, started.wait())
+        if not process.has_started:
+            raise process.failure or self._stopped_early("worker", process.name)
+        if self.names is not None:
+            await self._whole_or_not_at_all(process, self._publish(process))
+
+    @staticmethod
+    async def _whole_or_not_at_all(process: Process, step: Awaitable[None]) -> None:
+        """Take a step of a worker's start; cancelled, stop the worker."""
         try:
-            await started.wait()
+            await step
         except BaseException:
             process.end("stopped")
             process.cut_short()
             with trio.CancelScope(shield=True):
                 await process.gone.wait()
             raise
-        if process.has_started:
-            return
-        raise process.failure or self._stopped_early("worker", process.name)
+
+    async def _publish(self, process: Process) -> None:
+        """Let other nodes find a worker by its name; returns when they can (R3)."""
+        self.router.forget(process.name)
+        is_here = self.registry.workers.get(process.name) is process
+        if self.names is not None and is_here and process.name not in self.registry.internal:
+            self.names.add(process.name)
+            await self.names.settled()
 
     def _stopped_early(self, what: str, name: str) -> WorkerStopped:
         text = f"{what} {name!r} was stopped while it started"
@@ -257,14 +286,15 @@ class ActorSystem:
 
     def list_workers(self) -> list[WorkerInfo]:
         """Return all workers, sorted by name."""
-        return [process.info() for _, process in sorted(self.registry.workers.items())]
+        workers = sorted(self.registry.workers.items())
+        return [process.info() for name, process in workers if name not in self.registry.internal]
 
     def statistics(self) -> NodeStatistics:
         """Return the figures of this moment."""
         return NodeStatistics(
             name=self._runtime.name,
             incarnation=self._runtime.incarnation,
-            workers=len(self.registry.workers),
+            workers=sum(name not in self.registry.internal for name in self.registry.workers),
             mailboxes=len(self.registry.inboxes),
             queued=sum(queue.queued for queue in self.registry.queues.values()),
             waiting_requests=len(self._runtime.replies.pending),
@@ -364,7 +394,7 @@ class ActorSystem:
     @asynccontextmanager
     async def watch(self, address: str) -> AsyncGenerator[Lookout]:
         """Look out for the end of a worker or group; see `Node.watch`."""
-        name, route = self.router.locate(address)
+        name, route = await self.router.whereabouts(address)
         await pause()
         lookout = Lookout()
         end = self.look_out(name, lookout) if route is None else route.watch(name, lookout.report)

@@ -19,6 +19,8 @@ from ..errors import CallCycle
 
 _security = logs.get_logger("security")
 _NOTHING = Failure("", "", "not_sent")
+_DOING = {"message": "reach worker {worker!r} on", "manage": "manage the workers of", None: "use the directory of"}
+"""What is refused, by the right that it takes."""
 
 
 class Here:
@@ -79,7 +81,8 @@ class Here:
         if peer is None:
             return False
         short = peer.name.removeprefix(self._prefix())
-        if not matches(self._rights.message, short):
+        right = self._registry.internal.get(worker, "message")
+        if right is not None and not matches(getattr(self._rights, right), short):
             return False
         allow = self._registry.allowed.get(worker)
         try:
@@ -89,8 +92,9 @@ class Here:
             return False
 
     def _not_allowed(self, worker: str, wire: Wire) -> Failure:
-        _security.warning("not allowed", peer=wire.node, worker=worker, right="message")
-        text = f"node {wire.node!r} may not reach worker {worker!r} on node {self.runtime.name!r}"
+        right = self._registry.internal.get(worker, "message")
+        _security.warning("not allowed", peer=wire.node, worker=worker, right=right)
+        text = f"node {wire.node!r} may not {_DOING[right]} node {self.runtime.name!r}".format(worker=worker)
         return Failure("NotAllowed", text, "not_sent")
 
     def cycle(self, worker: str, chain: tuple[str, ...]) -> Failure | None:

@@ -239,6 +239,13 @@ class Peer:
             if self._session.state is State.DIALING:
                 self.give_up("it could not be reached")
 
+    def dismiss(self, reason: str) -> None:
+        """Dial it no more; without a link it is down (K2)."""
+        if not self._keeps:
+            self.address = None
+            if not self.is_up and not self._connections:
+                self.give_up(reason)
+
     async def wait_up(self) -> bool:
         """Wait until there is a session with a link, or a try has failed; return which. It was wanted before."""
         session, self.failure = self._sessions, None

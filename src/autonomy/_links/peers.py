@@ -54,6 +54,12 @@ class Peers:
         if name != self._settings.me:
             self._named(name).address = address
 
+    def dismiss(self, name: str, reason: str) -> None:
+        """Dial a node no more, for it is gone; a link that there is stays as long as it works."""
+        peer = self._peers.get(name)
+        if peer is not None:
+            peer.dismiss(reason)
+
     async def serve(self, address: str, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Take links at an address, for ever; see `abc.Transport.serve`."""
         await self._settings.transport.serve(address, self._welcome, task_status=task_status)

@@ -9,6 +9,7 @@ from typing import TypeVar
 from .address import check_node_name
 from .border import check_callable, check_count, check_delay
 from .keepalive import Liveness
+from .members import ZoneInfo
 from .rights import Rights
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ class NodeOptions:
     listen: str | None
     liveness: Liveness
     rights: Rights
+    zone: ZoneInfo
+    ready: bool
 
 
 def check_options(
@@ -54,6 +57,8 @@ def check_options(
     listen: object,
     liveness: object,
     rights: object,
+    zone: object,
+    ready: object,
 ) -> NodeOptions:
     """Return the options if all of them can be; else raise TypeError or ValueError."""
     return NodeOptions(
@@ -68,6 +73,8 @@ def check_options(
         listen=None if listen is None else _of_kind(listen, str, "listen"),
         liveness=_of_kind(liveness, Liveness, "liveness"),
         rights=_of_kind(rights, Rights, "rights"),
+        zone=ZoneInfo() if zone is None else _of_kind(zone, ZoneInfo, "zone"),
+        ready=_of_kind(ready, bool, "ready"),
     )
 
 

@@ -1,0 +1,59 @@
+"""This node, as its zone's directory needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .._actors.calls import Calls
+from .._actors.system import ActorSystem
+
+
+class NodeSeat:
+    """One node; see `abc.Seat`.
+
+    Args:
+        name: Its full name.
+        incarnation: Id of this start of it.
+        calls: What it sends by.
+        system: Where its workers are.
+        introduce: Says where another node listens.
+        down: What is in there is called with the name of each node with which a session has ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        incarnation: str,
+        calls: Calls,
+        system: ActorSystem,
+        introduce: Callable[[str, str], None],
+        down: list[Callable[[str], None]],
+    ) -> None:
+        self._name = name
+        self._incarnation = incarnation
+        self._calls = calls
+        self._system = system
+        self.introduce = introduce
+        self._down = down
+
+    @property
+    def name(self) -> str:
+        """Full name of the node."""
+        return self._name
+
+    @property
+    def incarnation(self) -> str:
+        """Id of this start of it."""
+        return self._incarnation
+
+    async def ask(self, address: str, message: str, timeout: float) -> str:
+        """Send a request to another node, and return the reply; see `abc.Seat`."""
+        return await self._calls.send_and_receive(address, message, timeout=timeout)
+
+    def when_down(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called with the name of each node with which a session has ended."""
+        self._down.append(tell)
+
+    async def serve(self, name: str, worker: object) -> None:
+        """Start a worker that belongs to the library, which all nodes of the zone reach."""
+        await self._system.start_internal(name, worker, None)
