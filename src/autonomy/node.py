@@ -37,7 +37,7 @@ from ._sansio.rights import RIGHTS, Rights, matches
 from ._serving import GRACE, HttpServer, serving
 from ._zone.management import ManagementWorker
 from ._zone.membership import Membership
-from ._zone.node_file import read_node_file
+from ._zone.node_file import DeployedNode
 from ._zone.remote import RemoteNode, View
 from ._zone.seat import NodeSeat
 from ._zone.shipping import unpack
@@ -361,6 +361,7 @@ class Node(Calls):
             zone.container,
             zone.index,
             ready=options.ready,
+            visible=zone.visible,
         )
         membership = Membership(me, directory, seat, remoting.dismiss, self._router.forget)
         self._router.names = self._system.names = membership
@@ -434,11 +435,12 @@ class Node(Calls):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
-            file = None if environment.node_file is None else read_node_file(environment.node_file)
-            if file is not None:
+            deployed = None if environment.node_file is None else DeployedNode(environment.node_file)
+            if deployed is not None:
+                file = deployed.file
                 if name is not None and name not in (file.name, file.short_name):
                     _log.warning("the name has no effect: whoever deployed the node named it", name=file.name)
-                full_name, options = file.name, file.options() | options
+                full_name, options = file.name, deployed.options | options
             else:
                 full_name = _full_name(environment, name, options.get("credentials"))
                 options.setdefault("zone", environment.zone_info)
@@ -452,8 +454,9 @@ class Node(Calls):
 
             def prepare(node: Node) -> float:
                 node._on_leaving = program.end
-                if file is not None:
-                    node._on_ready = lambda: file.tell_ready(node.incarnation)
+                if deployed is not None:
+                    node._on_ready = lambda: deployed.tell_ready(node.incarnation)
+                    node._nursery.start_soon(deployed.keep_current)
                 return node._drain_timeout + _CLOSING + 1 + (GRACE if http_server is not None else 0)
 
             program.run(opening, prepare)

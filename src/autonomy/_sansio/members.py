@@ -26,6 +26,7 @@ class ZoneInfo:
         pod: Name of the pod that the node is part of; empty without pods.
         container: Name of its container.
         index: Which clone of its pod it is, from 0; None if there is one alone.
+        visible: Whether `Zone.nodes` shows it to others: a node that only serves the zone is none of a program's.
 
     Raises:
         TypeError, ValueError: A value that cannot be.
@@ -36,6 +37,7 @@ class ZoneInfo:
     pod: str = ""
     container: str = ""
     index: int | None = None
+    visible: bool = True
 
     def __post_init__(self) -> None:
         for field in ("name", "cluster", "pod", "container"):
@@ -70,6 +72,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
         container: Its container, or nothing.
         index: Which clone of its pod it is.
         ready: Whether its names are complete.
+        visible: Whether programs elsewhere are shown it.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     container: str = ""
     index: int | None = None
     ready: bool = False
+    visible: bool = True
 
     def fits(self, text: str | None) -> bool:
         """Whether a filter admits it: a part of its pod's, its container's or its own short name; None admits all."""

@@ -82,8 +82,8 @@ class Membership:
 
     @property
     def members(self) -> list[Member]:
-        """The live nodes of the zone, this one included, sorted by name."""
-        others = [member for name, member in self._members.items() if name != self.me.name]
+        """The live nodes of the zone that programs are shown, this one included, sorted by name."""
+        others = [member for name, member in self._members.items() if name != self.me.name and member.visible]
         return sorted([self.me, *others], key=lambda member: member.name)
 
     def is_starting(self, node: str) -> bool:

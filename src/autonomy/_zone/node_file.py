@@ -1,89 +1,79 @@
-"""What a node that was deployed is told of its zone: a file, named by the environment variable AUTONOMY_NODE_FILE."""
+"""A node that was deployed: what its file says, as options of a node, and the credentials that are renewed for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+import trio
 
-from .._sansio.members import ZoneInfo
-from .._sansio.rights import RIGHTS, Rights
+from .. import logs
+from .._sansio.node_file import NodeFile
 from ..directory import EmbeddedDirectory
+from ..errors import IdentityError
 from ..identity import Credentials
 
-
-class DirectoryPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the zone's directory is kept."""
-
-    node: str
-    address: str
+_log = logs.get_logger("identity")
+_LOOK_EVERY: Final = 1.0
+"""Seconds between looks at the credentials: what was revoked is cut off that soon."""
 
 
-class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A deployed node and its place in the zone.
+class DeployedNode:
+    """A node as whoever deployed it wants it.
 
-    Attributes:
-        zone: The zone's name.
-        cluster: The cluster's name.
-        name: Full name of the node.
-        credentials: Folder with its credentials.
-        listen: Where it listens.
-        directory: Where the zone's directory is kept.
-        pod: Its pod.
-        container: Its container.
-        index: Which clone of its pod it is.
-        rights: What other nodes may do there.
-        ready: The file that it makes when its names are complete; None for none.
+    Args:
+        path: Of its file.
+
+    Raises:
+        ValueError: The file cannot be read, or says what cannot be.
+        IdentityError: Its credentials cannot be used.
     """
 
-    zone: str
-    cluster: str
-    name: str
-    credentials: str
-    listen: str
-    directory: DirectoryPlace
-    pod: str = ""
-    container: str = ""
-    index: int | None = None
-    rights: Rights = RIGHTS
-    ready: str | None = None
+    def __init__(self, path: str) -> None:
+        try:
+            self.file = msgspec.json.decode(Path(path).read_bytes(), type=NodeFile)
+            self.options = self._options()
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ValueError(f"environment variable AUTONOMY_NODE_FILE: {path}: {error}") from None
 
-    @property
-    def zone_info(self) -> ZoneInfo:
-        """The node's place in the zone."""
-        return ZoneInfo(self.zone, self.cluster, self.pod, self.container, self.index)
-
-    @property
-    def short_name(self) -> str:
-        """Its name within cluster and zone."""
-        return self.name.removeprefix(self.zone_info.prefix)
-
-    def options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         """Return what `open_node` is told."""
+        file = self.file
+        self._seen = _seen(Path(file.credentials))
+        self._credentials = Credentials.load(file.credentials)
         return {
-            "credentials": Credentials.load(self.credentials),
-            "listen": self.listen,
-            "zone": self.zone_info,
-            "directory": EmbeddedDirectory(self.directory.node, self.directory.address),
-            "rights": self.rights,
+            "credentials": self._credentials,
+            "listen": file.listen,
+            "zone": file.zone_info,
+            "directory": EmbeddedDirectory(file.directory.node, file.directory.address),
+            "rights": file.rights,
         }
 
     def tell_ready(self, incarnation: str) -> None:
         """Say, to whoever deployed the node, that its names are complete."""
-        if self.ready is not None:
-            made = Path(self.ready).with_suffix(".new")
+        if self.file.ready is not None:
+            made = Path(self.file.ready).with_suffix(".new")
             made.write_text(incarnation)
-            made.replace(self.ready)
+            made.replace(self.file.ready)
+
+    async def keep_current(self) -> None:
+        """Use the credentials that are written in place of those before, and heed what is revoked."""
+        folder = Path(self.file.credentials)
+        seen = self._seen
+        while True:
+            await trio.sleep(_LOOK_EVERY)
+            try:
+                now = _seen(folder)
+                if now != seen:
+                    self._credentials.reload(folder)
+                    seen = now
+                    _log.info("credentials renewed", node=self.file.name)
+            except (IdentityError, OSError) as error:  # half of it may be written yet: look again
+                _log.warning("new credentials cannot be used yet", node=self.file.name, reason=error)
 
 
-def read_node_file(path: str) -> NodeFile:
-    """Read a file.
-
-    Raises:
-        ValueError: It cannot be read, or says what cannot be.
-    """
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=NodeFile)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ValueError(f"environment variable AUTONOMY_NODE_FILE: {path}: {error}") from None
+def _seen(folder: Path) -> list[tuple[str, int, int]]:
+    """Return what changes when a file of a folder is written anew."""
+    found = ((each.name, each.stat()) for each in sorted(folder.iterdir()))
+    return [(name, stat.st_ino, stat.st_mtime_ns) for name, stat in found]
