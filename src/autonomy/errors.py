@@ -164,6 +164,26 @@ class IdentityError(AutonomyError):
         self.fingerprint = fingerprint
 
 
+class ZoneFileError(AutonomyError):
+    """A zone file, or a file that it names, does not say what can be done. Nothing was changed.
+
+    Attributes:
+        path: The file.
+        line: Where in it, from 1.
+        column: Where in that line, from 1.
+    """
+
+    def __init__(self, text: str, *, path: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(f"{path}:{line}:{column}: {text}")
+        self.path = path
+        self.line = line
+        self.column = column
+
+
+class DeployFailed(AutonomyError):
+    """A zone, or a part of it, does not run as it should; the text says which and why."""
+
+
 class DirectoryUnavailable(AutonomyError):
     """The zone's directory does not answer."""
 
