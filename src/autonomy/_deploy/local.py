@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from .._sansio.node_file import DirectoryPlace
 from .._sansio.spec import (
     AUTHORITY,
     ContainerSpec,
@@ -35,14 +36,15 @@ from ..logs import get_logger
 from .containers import Container, Patience, Program
 from .home import ZonePlace
 from .images import keep_image
-from .node_files import Directory, NodeFiles
+from .node_files import NodeFiles
 from .pods import Pod, fingerprint
 from .recipe import CopyRule, Recipe
 from .state import ContainerState, Deployment, KeptImage, PodState, ZoneState
 
 _log = get_logger("zone")
-AUTHORITY_PROGRAM = ("python", "-m", "autonomy._zone.authority")
 RUNNER_PROGRAM = ("python", "-c", "from autonomy import Node; Node.start()")
+AUTHORITY_PROGRAM = RUNNER_PROGRAM
+"""It is told by its node file that it keeps the directory."""
 RENEW_EVERY = 4 * 3600.0
 """Seconds; certificates and lists of what was revoked are good for a day."""
 
@@ -152,7 +154,7 @@ class LocalZone:
         if self._files is None:
             self.state.zone, self.state.cluster = plan.zone, plan.cluster
             self.state.directory = f"wss://127.0.0.1:{_free_port()}"
-            directory = Directory(plan.authority, self.state.directory)
+            directory = DirectoryPlace(plan.authority, self.state.directory)
             files = await trio.to_thread.run_sync(NodeFiles, self._place, plan.zone, plan.cluster, directory)
             await trio.to_thread.run_sync(files.write_authority)
             self._files = files

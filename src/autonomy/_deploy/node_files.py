@@ -9,66 +9,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from .._sansio.node_file import DirectoryPlace, NodeFile
+from .._sansio.rights import Rights
 from .._sansio.spec import AUTHORITY, SET_BY_THE_ZONE, PlannedNode
 from ..identity import ZoneAuthority
 from .home import ZonePlace
 from .state import write_json
 
+_ALL = Rights(message="*", manage="*", ship="*")
+"""All nodes of a zone on one machine are one user's: each may do everything on each."""
 _NOT_INHERITED = SET_BY_THE_ZONE | {"AUTONOMY_WAIT_UNTIL_INTERRUPTED", "ENROLLMENT_TICKET"}
-
-
-@dataclass(frozen=True, slots=True)
-class Directory:
-    """Which node keeps a zone's directory, and where it listens."""
-
-    node: str
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """Which nodes may do what on this one; ``*`` stands for all of the zone."""
-
-    message: str = "*"
-    manage: str = "*"
-    ship: str = "*"
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """How workers are shipped to this node."""
-
-    mode: str = "source"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFile:
-    """Who a node is, and where it finds the others.
-
-    Attributes:
-        credentials: Folder that `Credentials.load` reads. It is written anew long before its certificate ends.
-        listen: Where to listen; port 0 for any that is free.
-        ready: The file to make when the node is ready, whole or not at all, with the node's incarnation in it.
-        ca: Folder of the zone's authority, for the node that keeps the directory; None for all others.
-    """
-
-    zone: str
-    cluster: str
-    name: str
-    short_name: str
-    pod: str | None
-    container: str | None
-    index: int | None
-    credentials: str
-    directory: Directory
-    ready: str
-    listen: str = "wss://127.0.0.1:0"
-    rights: Rights = field(default_factory=Rights)
-    code: Code = field(default_factory=Code)
-    ca: str | None = None
 
 
 class NodeFiles:
@@ -81,7 +33,7 @@ class NodeFiles:
         directory: Which node keeps the directory.
     """
 
-    def __init__(self, place: ZonePlace, zone: str, cluster: str, directory: Directory) -> None:
+    def __init__(self, place: ZonePlace, zone: str, cluster: str, directory: DirectoryPlace) -> None:
         self._place, self._zone, self._cluster, self._directory = place, zone, cluster, directory
         there = (place.ca / "ca.crt").exists()
         self._authority = ZoneAuthority(place.ca) if there else ZoneAuthority.create(place.ca, zone)
@@ -90,7 +42,7 @@ class NodeFiles:
 
     def write_authority(self) -> Path:
         """Write the file of the node that keeps the directory; return its path."""
-        return self._write(AUTHORITY, listen=self._directory.address, ca=str(self._place.ca))
+        return self._write(AUTHORITY, listen=self._directory.address, visible=False)
 
     def write_guest(self, short_name: str) -> Path:
         """Write the file of a node that is no container, such as that of the program which opened the zone."""
@@ -114,11 +66,11 @@ class NodeFiles:
         self,
         short_name: str,
         *,
-        pod: str | None = None,
-        container: str | None = None,
+        pod: str = "",
+        container: str = "",
         index: int | None = None,
         listen: str = "wss://127.0.0.1:0",
-        ca: str | None = None,
+        visible: bool = True,
     ) -> Path:
         name = f"{self._cluster}-{self._zone}-{short_name}"
         credentials = self._place.credentials / short_name
@@ -126,18 +78,19 @@ class NodeFiles:
         self._names[short_name] = name
         path = self._place.node_file_of(short_name)
         value = NodeFile(
+            name=name,
             zone=self._zone,
             cluster=self._cluster,
-            name=name,
-            short_name=short_name,
+            credentials=str(credentials),
+            directory=self._directory,
+            listen=listen,
             pod=pod,
             container=container,
             index=index,
-            credentials=str(credentials),
-            directory=self._directory,
+            visible=visible,
+            rights=_ALL,
+            code="source",
             ready=str(self._place.ready_file_of(short_name)),
-            listen=listen,
-            ca=ca,
         )
         write_json(path, value)
         return path

@@ -243,14 +243,15 @@ class Membership:
             self._is_in = False
 
     def _settle(self, wanted: int) -> None:
-        if self._is_away:
+        if self._is_away and self._epoch:
             _log.info("the zone's directory is back", node=self.me.name)
         self._is_in, self._is_away, self._published = True, False, wanted
         self._changed.unpark_all()
 
     def _be_away(self, error: DirectoryUnavailable) -> None:
         if not self._is_away:
-            _log.warning("the zone's directory is away", node=self.me.name, reason=error)
+            said = _log.warning if self._epoch else _log.debug  # a zone whose nodes start together has it soon
+            said("the zone's directory is away", node=self.me.name, reason=error)
         self._is_away, self._is_in = True, False
         self._changed.unpark_all()
 
