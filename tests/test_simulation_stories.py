@@ -83,14 +83,14 @@ def test_only_the_kinds_and_the_hosts_asked_for_are_drawn() -> None:
 
 def test_a_story_happens_when_it_says_and_then_everything_is_mended() -> None:
     sim = small_zone(1)
-    sim.apply(Story((PARTITION, Fault("crash", ("client-1",), 2, 1), Fault("black hole", ("bank", "client-2"), 3))))
+    sim.apply(Story((PARTITION, Fault("crash", ("client-1",), 2, 1), Fault("black hole", ("bank", "client-2"), 3.5))))
     report = sim.run(Simulation.calm)
 
     assert [(moment.kind, round(moment.at, 3), moment.node) for moment in report.faults] == [
         ("fault", 1.2, "bank"),
         ("fault", 2.0, "client-1"),
         ("heal", 3.0, "client-1"),
-        ("fault", 3.0, "bank"),
+        ("fault", 3.5, "bank"),
         ("heal", 4.2, "bank"),
     ]
 

@@ -6,30 +6,21 @@ verb that breaks something says so in the record. Next: `simulation`, which puts
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from random import Random
 from typing import Final
 
 import trio
 
-from .._sansio.spiffe import PeerIdentity
+from .._links.limits import LinkLimits
 from ..abc import Link, LinkLost, LinkRefused
+from .lanes import Lane, SimulatedLink, Way
 from .moments import Moments
 
-Way = tuple[str, str]
-"""From one host to another."""
 Handler = Callable[[Link], Awaitable[None]]
-ZONE: Final = "simulated"
-_WINDOW: Final = 2**18
-"""Bytes under way on a link, in one direction, before its sender waits."""
-_LARGEST: Final = 4 * 2**20
-_HANDSHAKE: Final = 5.0
-_SEND: Final = 30.0
-_CLOSE: Final = 1.0
-_NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_LIMITS: Final = LinkLimits()
+_RESET: Final = "it was reset"
 
 
 def address_of(host: str) -> str:
@@ -59,6 +50,8 @@ class Network:
         """How many faults block a way: it is open again when the last of them is mended."""
         self._dark: dict[str, None] = {}
         """Hosts without power: they do not even refuse."""
+        self._lives: dict[str, int] = {}
+        """How often what ran on a host has ended."""
         self._servers: dict[str, tuple[Handler, trio.Nursery]] = {}
         self._wires: dict[int, tuple[SimulatedLink, SimulatedLink]] = {}
         self._number = 0
@@ -67,6 +60,10 @@ class Network:
     def transport(self, host: str) -> SimulatedTransport:
         """Return what the node of a host dials and listens by."""
         return SimulatedTransport(self, host)
+
+    def life(self, host: str) -> int:
+        """Return what tells what runs on a host now from what ran there before."""
+        return self._lives.get(host, 0)
 
     # --- faults
 
@@ -92,23 +89,36 @@ class Network:
 
     def reset(self, one: str, other: str) -> int:
         """End all links between two hosts; what is under way is lost. Returns how many there were."""
-        return sum(near.lose("it was reset") for near, _ in self._between(one, other))
+        wires = self._between(one, other)
+        for ends in wires:
+            for end in ends:
+                end.lose(_RESET)
+        return len(wires)
 
     def blackhole(self, one: str, other: str) -> int:
         """Let nothing arrive any more on the links that there are between two hosts, though new ones work."""
-        return sum(near.swallow() for near, _ in self._between(one, other))
+        wires = self._between(one, other)
+        for near, _ in wires:
+            near.swallow()
+        return len(wires)
 
-    def kill(self, host: str, *, power: bool = False) -> None:
-        """End what runs on a host: its links end at once, or if it has no `power` never say anything again."""
-        if not power:
-            self._dark[host] = None
+    def crash(self, host: str) -> None:
+        """End what runs on a host: it resets its links, as far as that is heard, and nobody listens there."""
+        for end in self._leave(host):
+            end.die(_RESET)
+
+    def darken(self, host: str) -> None:
+        """Turn a host off: nothing is ever heard of its links again, and it does not even refuse new ones."""
+        self._dark[host] = None
+        for end in self._leave(host):
+            end.swallow()
+            end.lose("it has no power")
+
+    def _leave(self, host: str) -> list[SimulatedLink]:
+        """Let nothing that runs on a host now reach anybody any more; returns its ends of links."""
+        self._lives[host] = self._lives.get(host, 0) + 1
         self._servers.pop(host, None)
-        for near, far in list(self._wires.values()):
-            if host in (near.host, far.host):
-                if power:
-                    near.swallow()
-                else:
-                    near.lose("it was reset")
+        return [end for ends in self._wires.values() for end in ends if end.host == host]
 
     def revive(self, host: str) -> None:
         """Turn a host on again."""
@@ -129,8 +139,8 @@ class Network:
     def _look_again(self) -> None:
         self._healed.unpark_all()
         for near, far in self._wires.values():
-            near.incoming.look_again()
-            far.incoming.look_again()
+            near.look_again()
+            far.look_again()
 
     # --- as links see it
 
@@ -162,7 +172,7 @@ class Network:
             LinkRefused: It is on, and nobody listens.
         """
         ways = (caller, host), (host, caller)
-        with trio.move_on_after(_HANDSHAKE):
+        with trio.move_on_after(_LIMITS.handshake):
             for way in ways:
                 await trio.sleep(self.delay(way))
             while any(map(self.is_blocked, ways)) or host in self._dark:
@@ -176,12 +186,18 @@ class Network:
         """Return the caller's end of a new link."""
         handle, nursery = self._servers[host]
         there, back = Lane(self, (caller, host)), Lane(self, (host, caller))
-        near, far = SimulatedLink(caller, host, there, back), SimulatedLink(host, caller, back, there)
+        near = SimulatedLink(caller, host, there, back, _LIMITS)
+        far = SimulatedLink(host, caller, back, there, _LIMITS)
         number = self.next_number()
         self._wires[number] = near, far
+
+        def forget() -> None:
+            if near.lost and far.lost:
+                self._wires.pop(number, None)
+
+        near.forget = far.forget = forget
         self.note("link", (caller, host), number)
         nursery.start_soon(_handled, handle, far)
-        near.forget = far.forget = lambda: self._wires.pop(number, None)
         return near
 
     @asynccontextmanager
@@ -213,12 +229,15 @@ class SimulatedTransport:
     def __init__(self, network: Network, host: str) -> None:
         self._network = network
         self._host = host
+        self._life = network.life(host)
 
     @asynccontextmanager
     async def dial(self, address: str, node: str | None) -> AsyncGenerator[Link]:
         """Open a link to the host of an address; see `abc.Transport`."""
         host = address.removeprefix("wss://").partition(":")[0]
         await self._network.reach(self._host, host)
+        if self._life != self._network.life(self._host):
+            raise LinkLost(f"no link to {address}: this host was turned off")
         if node not in (None, host):
             raise LinkLost(f"no link to {address}: it is node {host!r}, not {node!r}")
         link = self._network.connect(self._host, host)
@@ -235,124 +254,3 @@ class SimulatedTransport:
         async with self._network.listen(self._host, handle):
             task_status.started(address_of(self._host))
             await trio.sleep_forever()
-
-
-class Lane:
-    """One direction of a link: messages on their way, each with the time at which it is there."""
-
-    def __init__(self, network: Network, way: Way) -> None:
-        self._network = network
-        self.way = way
-        self._messages: deque[tuple[float, int, bytes]] = deque()
-        self._held = 0
-        self._last = 0.0
-        self._changed = trio.lowlevel.ParkingLot()
-        self._swallows = False
-        self.lost = ""
-
-    async def put(self, message: bytes) -> None:
-        """Send, when there is room."""
-        await trio.lowlevel.checkpoint()
-        while not self.lost and self._held and self._held + len(message) > _WINDOW:
-            await self._changed.park()
-        if self.lost:
-            raise LinkLost(self.lost)
-        number = self._network.next_number()
-        self._network.note("send", self.way, number, f"{len(message)} bytes")
-        self._last = max(self._last, trio.current_time() + self._network.delay(self.way))
-        self._messages.append((self._last, number, message))
-        self._held += len(message)
-        self._changed.unpark_all()
-
-    async def take(self) -> bytes:
-        """Return the next message once it is there."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            is_silent = self._swallows or self._network.is_blocked(self.way)
-            if self._messages and not is_silent:
-                due, number, message = self._messages[0]
-                if due <= trio.current_time():
-                    self._messages.popleft()
-                    self._held -= len(message)
-                    self._network.note("receive", (self.way[1], self.way[0]), number)
-                    self._changed.unpark_all()
-                    return message
-                with trio.move_on_at(due):
-                    await self._changed.park()
-            elif self.lost and (not is_silent or not self._messages):
-                raise LinkLost(self.lost)
-            else:
-                await self._changed.park()
-
-    def swallow(self) -> None:
-        """Deliver nothing any more, and say nothing."""
-        self._swallows = True
-        self._changed.unpark_all()
-
-    def lose(self, reason: str, *, all_of_it: bool) -> None:
-        """End; what is under way still arrives unless all of it is lost."""
-        self.lost = self.lost or reason
-        if all_of_it:
-            self._messages.clear()
-        self._changed.unpark_all()
-
-    def look_again(self) -> None:
-        """See whether something may arrive now."""
-        self._changed.unpark_all()
-
-
-class SimulatedLink:
-    """One end of a link; see `abc.Link`."""
-
-    def __init__(self, host: str, peer: str, outgoing: Lane, incoming: Lane) -> None:
-        self.host = host
-        self._peer = PeerIdentity(peer, ZONE, 0, _NEVER, f"certificate of {peer}".encode())
-        self._outgoing = outgoing
-        self.incoming = incoming
-        self._is_closed = False
-        self.forget: Callable[[], object] = lambda: None
-
-    @property
-    def peer(self) -> PeerIdentity:
-        """The node at the other end."""
-        return self._peer
-
-    async def send(self, message: bytes) -> None:
-        """Send one message; see `abc.Link`."""
-        try:
-            with trio.fail_after(_SEND):
-                await self._outgoing.put(message)
-        except trio.TooSlowError:
-            self.lose(f"the far side took nothing for {_SEND:g} s")
-            raise LinkLost(self._outgoing.lost) from None
-        except trio.Cancelled:
-            self.lose("a send was cancelled")
-            raise
-        if len(message) > _LARGEST:
-            self.lose(f"it sent a message of {len(message)} bytes, at most {_LARGEST} are taken")
-
-    async def receive(self) -> bytes:
-        """Return the next message; see `abc.Link`."""
-        return await self.incoming.take()
-
-    async def close(self, reason: str = "") -> None:
-        """Close in good order; see `abc.Link`."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._outgoing.lose("it was closed" + (f": {reason}" if reason else ""), all_of_it=False)
-            self.incoming.lose("it was closed here", all_of_it=True)
-            self.forget()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
-    def lose(self, reason: str) -> bool:
-        """End both ways at once."""
-        self._outgoing.lose(reason, all_of_it=True)
-        self.incoming.lose(reason, all_of_it=True)
-        self.forget()
-        return True
-
-    def swallow(self) -> bool:
-        """Deliver nothing any more, either way."""
-        self._outgoing.swallow()
-        self.incoming.swallow()
-        return True

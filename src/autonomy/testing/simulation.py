@@ -24,8 +24,9 @@ from .chance import derive, seed_scheduler
 from .chaos import GRACE, draw, play_out
 from .faults import Story
 from .hosts import Host, Main
+from .lanes import Way
 from .moments import Moments
-from .network import Network, Way, address_of
+from .network import Network, address_of
 from .runs import SEED, Report, SimulationFailed
 from .stand_ins import stand_ins
 
@@ -200,15 +201,15 @@ class Simulation:
 
     def crash(self, name: str) -> Mended:
         """Kill what runs on a host: others notice, and nobody listens there. Mended, it starts anew."""
-        return self._off(name, power=True, what="crash")
+        return self._off(name, "crash", self.network.crash)
 
     def power_loss(self, name: str) -> Mended:
         """Turn a host off: others are not told. Mended, it starts anew."""
-        return self._off(name, power=False, what="power loss")
+        return self._off(name, "power loss", self.network.darken)
 
-    def _off(self, name: str, *, power: bool, what: str) -> Mended:
+    def _off(self, name: str, what: str, cut: Callable[[str], None]) -> Mended:
         host = self._hosts[name]
-        self.network.kill(name, power=power)  # first, so that what is cancelled cannot say goodbye
+        cut(name)  # first, so that what is cancelled cannot say goodbye
         host.switch(on=False)
         self._note("fault", name, "", what)
         return Mended(lambda: self.restart(name))
