@@ -16,8 +16,7 @@ from autonomy._sansio.envelope import Failure
 from autonomy._sansio.rights import Rights
 from autonomy._sansio.spiffe import PeerIdentity
 from autonomy.errors import ProtocolError
-
-from .links.memory import identity_of
+from autonomy.testing.lanes import identity_of
 
 SESSIONS = 3_000
 ITEMS = 40

@@ -232,7 +232,7 @@ class Run:
             case "part":
                 self._network.part(*fault.between)
             case "refuse":
-                self._network.refuse(*fault.between)
+                self._network.stop_listening(*fault.between)
 
     async def _heal_later(self, fault: Fault) -> None:
         await trio.sleep(fault.seconds)

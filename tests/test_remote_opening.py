@@ -11,7 +11,6 @@ from trio.testing import MockClock
 from autonomy import NodeDown, Unreachable, open_node
 from autonomy.abc import Link
 from autonomy.identity import ZoneAuthority
-from tests.links.memory import MemoryNetwork
 from tests.workers import Echo
 from tests.zone import FaultyNetwork, on, two_nodes
 
@@ -48,7 +47,7 @@ async def test_both_may_connect_at_the_same_time(autojump_clock: MockClock) -> N
 
 
 async def test_a_node_does_not_connect_to_itself(autojump_clock: MockClock) -> None:
-    async with on(MemoryNetwork(), "a") as a:
+    async with on(FaultyNetwork(), "a") as a:
         for name in (None, "a"):
             with pytest.raises(ValueError, match="the address of this node itself"):
                 await a.connect("wss://a:1", name)
@@ -58,7 +57,7 @@ async def test_a_node_does_not_connect_to_itself(autojump_clock: MockClock) -> N
 async def test_where_nobody_listens_connect_gives_up_when_its_time_is_up(
     autojump_clock: MockClock, name: str | None
 ) -> None:
-    async with on(MemoryNetwork(), "a") as a:
+    async with on(FaultyNetwork(), "a") as a:
         with pytest.raises(Unreachable, match="nobody listens there") as caught:
             await a.connect("wss://b:1", name, timeout=3)
 
@@ -67,7 +66,7 @@ async def test_where_nobody_listens_connect_gives_up_when_its_time_is_up(
 
 
 async def test_connect_waits_for_a_node_that_comes_up_in_time(autojump_clock: MockClock) -> None:
-    network = MemoryNetwork()
+    network = FaultyNetwork()
     async with on(network, "a") as a, trio.open_nursery() as nursery:
         names: list[str] = []
 
@@ -95,7 +94,7 @@ async def test_connect_gives_up_where_nobody_answers(autojump_clock: MockClock) 
 
 
 async def test_a_node_of_another_name_is_not_the_one_that_was_meant(autojump_clock: MockClock) -> None:
-    network = MemoryNetwork()
+    network = FaultyNetwork()
     async with on(network, "a") as a, on(network, "b"):
         with pytest.raises(Unreachable, match="it is node 'b', not 'c'"):
             await a.connect("wss://b:1", "c", timeout=2)
@@ -103,13 +102,13 @@ async def test_a_node_of_another_name_is_not_the_one_that_was_meant(autojump_clo
 
 @pytest.mark.parametrize("address", ["b:1", "http://b:1", "", "wss://b", "wss://b:x", "wss://:1"])
 async def test_what_is_no_address_is_refused(autojump_clock: MockClock, address: str) -> None:
-    async with on(MemoryNetwork(), "a") as a:
+    async with on(FaultyNetwork(), "a") as a:
         with pytest.raises(ValueError, match="address"):
             await a.connect(address)
 
 
 async def test_other_values_that_cannot_be_are_refused(autojump_clock: MockClock) -> None:
-    async with on(MemoryNetwork(), "a") as a:
+    async with on(FaultyNetwork(), "a") as a:
         with pytest.raises(ValueError, match="name"):
             await a.connect("wss://b:1", "no name")
         for timeout in (0, -1, float("nan"), "3"):
@@ -140,7 +139,7 @@ async def test_a_cancelled_connect_leaves_the_node_as_it_was(autojump_clock: Moc
 
 
 async def test_an_address_that_is_taken_fails_the_opening_and_leaves_nothing(autojump_clock: MockClock) -> None:
-    network = MemoryNetwork()
+    network = FaultyNetwork()
     async with on(network, "a"):
         with pytest.raises(OSError, match="somebody listens at"):
             async with on(network, "b", listen="wss://a:1"):
@@ -150,14 +149,14 @@ async def test_an_address_that_is_taken_fails_the_opening_and_leaves_nothing(aut
 
 
 async def test_an_address_is_free_when_its_node_has_left(autojump_clock: MockClock) -> None:
-    network = MemoryNetwork()
+    network = FaultyNetwork()
     for _ in range(3):
         async with on(network, "a"):
             pass
 
 
 async def test_port_0_is_any_port(autojump_clock: MockClock) -> None:
-    network = MemoryNetwork()
+    network = FaultyNetwork()
     async with on(network, "a", listen="wss://a:0") as a, on(network, "b", listen=None) as b:
         assert a.address is not None
         assert not a.address.endswith(":0")
@@ -167,10 +166,10 @@ async def test_port_0_is_any_port(autojump_clock: MockClock) -> None:
 
 async def test_what_is_no_address_to_listen_at_fails_the_opening(autojump_clock: MockClock) -> None:
     with pytest.raises(ValueError, match="address"):
-        async with on(MemoryNetwork(), "a", listen="here"):
+        async with on(FaultyNetwork(), "a", listen="here"):
             raise AssertionError("it must not open")
     with pytest.raises(TypeError, match="listen"):
-        on(MemoryNetwork(), "a", listen=7400)
+        on(FaultyNetwork(), "a", listen=7400)
 
 
 async def test_listening_needs_credentials() -> None:

@@ -60,7 +60,7 @@ async def test_a_host_that_answers_that_nobody_listens_is_down_within_a_second(a
 
             nursery.start_soon(ask)
             await trio.sleep(1)
-            network.refuse("a", "b")
+            network.stop_listening("a", "b")
             started = trio.current_time()
         assert trio.current_time() - started < 1
         assert errors[0].outcome == "maybe_handled"

@@ -9,9 +9,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from autonomy import Context, Node, NotAllowed
 from autonomy._sansio.rights import Rights
 from autonomy._sansio.spiffe import PeerIdentity
-from tests.links.memory import MemoryNetwork
 from tests.workers import Echo, Recorder
-from tests.zone import nodes, on, two_nodes
+from tests.zone import FaultyNetwork, nodes, on, two_nodes
 
 
 async def refusal(node: Node, address: str) -> NotAllowed:
@@ -140,7 +139,7 @@ async def test_a_worker_that_opens_again_narrowed_refuses_who_reached_the_one_be
 
 
 async def test_replies_need_no_right(autojump_clock: MockClock) -> None:
-    network = MemoryNetwork()
+    network = FaultyNetwork()
     async with on(network, "a", rights=Rights(message=())) as a, on(network, "b") as b:
         await b.start_worker("echo", Echo())
         await a.connect("wss://b:1")
@@ -158,7 +157,7 @@ async def test_a_mailbox_of_a_node_that_none_may_message_takes_only_answers(auto
             with pytest.raises(NotAllowed):
                 await context.send_message(message, "not asked for")
 
-    network = MemoryNetwork()
+    network = FaultyNetwork()
     async with on(network, "a", rights=Rights(message=())) as a, on(network, "b") as b:
         await b.start_worker("guesses", Guesses())
         await a.connect("wss://b:1")

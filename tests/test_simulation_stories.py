@@ -109,6 +109,48 @@ def test_a_way_that_two_faults_block_is_open_when_both_are_mended() -> None:
     sim.run(scenario)
 
 
+def test_a_host_that_two_faults_turned_off_is_on_when_both_are_mended() -> None:
+    sim = small_zone(1)
+    sim.apply(Story((Fault("crash", ("bank",), 1, 4), Fault("power loss", ("bank",), 2, 1))))
+    report = sim.run(Simulation.calm)
+
+    starts = [moment.at for moment in report.moments if (moment.kind, moment.node) == ("start", "bank")]
+    assert [round(at, 3) for at in starts] == [0, 5]
+
+
+def test_a_way_is_as_slow_as_the_newest_fault_says_that_is_not_mended() -> None:
+    async def scenario(sim: Simulation) -> None:
+        way = ("client-0", "bank")
+        with sim.slow(*way, (5, 5)):
+            with sim.slow(*way, (1, 1)):
+                assert sim.network.delay(way) == 1
+            assert sim.network.delay(way) == 5
+        assert sim.network.delay(way) < 1
+
+    small_zone(1).run(scenario)
+
+
+def test_an_isolation_is_noted_as_one_host_s() -> None:
+    sim = small_zone(1)
+    sim.apply(Story((Fault("isolation", ("bank",), 1, 1),)))
+    report = sim.run(Simulation.calm)
+
+    assert [(moment.kind, moment.node, moment.peer) for moment in report.faults] == [
+        ("fault", "bank", ""),
+        ("heal", "bank", ""),
+    ]
+
+
+def test_a_second_run_begins_with_nothing_broken() -> None:
+    async def scenario(sim: Simulation) -> None:
+        sim.crash("bank")
+        sim.skew("bank", 3)
+
+    sim = small_zone(1)
+
+    assert sim.run(scenario).trace_hash == sim.run(scenario).trace_hash
+
+
 def test_what_the_scenario_broke_is_mended_too_when_the_story_is_over() -> None:
     async def scenario(sim: Simulation) -> None:
         sim.power_loss("bank")

@@ -14,9 +14,9 @@ from autonomy._links.security import Security
 from autonomy._sansio.spiffe import PeerIdentity, node_uri
 from autonomy.identity import Credentials, TrustStore, new_key
 from autonomy.identity.handshake import both_ways
+from autonomy.testing.lanes import identity_of
 
 from ..identity.forge import ZONE, Clock, Forger, make_ca, node_names
-from .memory import identity_of
 
 CLOCK = Clock()
 

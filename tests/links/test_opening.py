@@ -18,9 +18,9 @@ from autonomy._links.opening import SUBPROTOCOL, answer
 from autonomy._links.websocket import WebSocketLink, WebSocketTransport
 from autonomy.abc import Link, LinkLost
 from autonomy.identity import client_context
+from autonomy.testing.lanes import identity_of
 
 from .certificates import credentials, security
-from .memory import identity_of
 from .siege import Stream, frame, request
 from .wires import Wires
 from .world import echo

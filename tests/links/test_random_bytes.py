@@ -18,9 +18,9 @@ from autonomy._links.opening import SUBPROTOCOL
 from autonomy._links.websocket import WebSocketLink
 from autonomy.abc import LinkLost
 from autonomy.identity import client_context
+from autonomy.testing.lanes import identity_of
 
 from .certificates import credentials
-from .memory import identity_of
 from .siege import Stream, besieged, frame, hung_up, request
 from .wires import Wires
 

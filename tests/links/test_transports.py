@@ -5,14 +5,19 @@ from __future__ import annotations
 import pytest
 import trio.testing
 
+from autonomy.testing.network import LATENCY, Latency
+
 from .check_transport import CHECKS, Check, check_transport, run_check
-from .worlds import memory_world, tcp_world, wired_world
+from .worlds import simulated_world, tcp_world, wired_world
 
 each_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
 
-async def test_the_transport_in_memory_keeps_the_contract(autojump_clock: trio.testing.MockClock) -> None:
-    await check_transport(memory_world)
+@pytest.mark.parametrize("latency", [(0.0, 0.0), LATENCY, (0.002, 0.02)])
+async def test_the_simulated_transport_keeps_the_contract(
+    latency: Latency, autojump_clock: trio.testing.MockClock
+) -> None:
+    await check_transport(lambda: simulated_world(latency))
 
 
 @each_check

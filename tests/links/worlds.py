@@ -1,24 +1,28 @@
-"""The worlds in which links are tried out: memory, the real transport over wires in memory, and over TCP."""
+"""The worlds in which links are tried: the simulated network, the real transport over wires in memory, and over TCP."""
 
 from __future__ import annotations
 
 import itertools
 import socket
+from random import Random
+
+import trio
 
 from autonomy._links.limits import LinkLimits
 from autonomy._links.websocket import WebSocketTransport
+from autonomy.testing.moments import Moments
+from autonomy.testing.network import LATENCY, Latency, Network
 
 from .certificates import security
-from .memory import MemoryNetwork
 from .wires import Wires
 from .world import World
 
 GENEROUS = LinkLimits(handshakes_each=64, send=5.0)
 
 
-def memory_world() -> World:
-    """Return a world in memory; for virtual time."""
-    network = MemoryNetwork(GENEROUS)
+def simulated_world(latency: Latency = LATENCY) -> World:
+    """Return a world on a simulated network; for virtual time."""
+    network = Network(lambda way: Random(repr(way)), Moments(trio.current_time), latency, GENEROUS)
     return World(network.transport, lambda: "wss://here:0", "wss://nowhere:1")
 
 

@@ -85,7 +85,7 @@ async def test_no_end_is_heard_on_a_blocked_way_before_it_is_open(
 ) -> None:
     network = new_network()
     async with linked(network) as (near, far):
-        network.block(("b", "a"))
+        unblock = network.block(("b", "a"))
         if end == "close":
             await far.close()
         elif end == "crash":
@@ -98,7 +98,7 @@ async def test_no_end_is_heard_on_a_blocked_way_before_it_is_open(
         with pytest.raises(LinkLost):
             await far.receive()
         assert await heard_after(near) == LONG
-        network.unblock(("b", "a"))
+        unblock()
         assert await heard_after(near) < 1
 
 
@@ -107,11 +107,11 @@ async def test_what_was_sent_before_a_close_comes_before_the_news_of_it(
 ) -> None:
     network = new_network()
     async with linked(network) as (near, far):
-        network.block(("b", "a"))
+        unblock = network.block(("b", "a"))
         await far.send(b"one")
         await far.send(b"two")
         await far.close()
-        network.unblock(("b", "a"))
+        unblock()
 
         assert [await near.receive(), await near.receive()] == [b"one", b"two"]
         assert await heard_after(near) < 1

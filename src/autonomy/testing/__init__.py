@@ -32,7 +32,8 @@ from .moments import Moment
 from .plays import Performance, perform, replay, search, shrink
 from .report import write_report
 from .runs import Report, SimulationFailed
-from .simulation import Mended, Simulation
+from .simulation import Simulation
+from .verbs import Mended
 from .verdicts import Verdict
 
 __all__ = [

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .simulation import Mended, Simulation
+    from .simulation import Simulation
+    from .verbs import Mended
 
 Begin = Callable[["Simulation", "Fault"], "Mended | None"]
 

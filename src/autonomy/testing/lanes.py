@@ -26,6 +26,11 @@ _WINDOW: Final = 2**18
 _NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
+def identity_of(node: str) -> PeerIdentity:
+    """Return what stands for the identity of a node, which nobody has proven here."""
+    return PeerIdentity(node, ZONE, 0, _NEVER, f"certificate of {node}".encode())
+
+
 class Roads(Protocol):
     """What a lane must know of the network."""
 
@@ -133,7 +138,7 @@ class SimulatedLink:
 
     def __init__(self, host: str, peer: str, outgoing: Lane, incoming: Lane, limits: LinkLimits) -> None:
         self.host = host
-        self._peer = PeerIdentity(peer, ZONE, 0, _NEVER, f"certificate of {peer}".encode())
+        self._peer = identity_of(peer)
         self._outgoing = outgoing
         self._incoming = incoming
         self._limits = limits

@@ -16,7 +16,7 @@ class Moment:
         kind: ``"send"``, ``"receive"``, ``"link"``, ``"fault"``, ``"heal"``, ``"start"``, ``"stop"``, ``"note"``.
         node: Where.
         peer: The other node, if there is one.
-        number: The same for the sending and the receiving of one thing.
+        number: The same for the sending and the receiving of one thing, and for the begin and the end of one fault.
         text: For people.
     """
 

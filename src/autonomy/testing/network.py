@@ -8,24 +8,49 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 import trio
 
+from .._links.addresses import parse_address, write_address
 from .._links.limits import LinkLimits
 from ..abc import Link, LinkLost, LinkRefused
+from .hindrances import Hindrances
 from .lanes import Lane, SimulatedLink, Way
 from .moments import Moments
 
 Handler = Callable[[Link], Awaitable[None]]
-_LIMITS: Final = LinkLimits()
+Latency = tuple[float, float]
+"""Least and greatest seconds that a message takes."""
+End = Callable[[], None]
+"""Ends what was begun; twice does no harm."""
+LATENCY: Final = (0.0005, 0.005)
+_FIRST_PORT: Final = 49152
 _RESET: Final = "it was reset"
 
 
 def address_of(host: str) -> str:
     """Return the address at which the node of a host listens."""
     return f"wss://{host}:1"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Who listens at an address.
+
+    Attributes:
+        host: Where it is.
+        node: Who it is.
+        handle: Called with each link.
+        nursery: In which that runs.
+    """
+
+    host: str
+    node: str
+    handle: Handler
+    nursery: trio.Nursery
 
 
 class Network:
@@ -36,30 +61,39 @@ class Network:
             broken when a story is shortened, then shifts nothing on the others.
         moments: Where it is noted what happens.
         latency: Least and greatest seconds that a message takes.
+        limits: What one end of a link does for how long, and how large a message may be.
     """
 
     def __init__(
-        self, chance: Callable[[Way], Random], moments: Moments, latency: tuple[float, float] = (0.0005, 0.005)
+        self,
+        chance: Callable[[Way], Random],
+        moments: Moments,
+        latency: Latency = LATENCY,
+        limits: LinkLimits | None = None,
     ) -> None:
         self._chance = chance
         self._chances: dict[Way, Random] = {}
         self._moments = moments
         self._latency = latency
-        self._slow: dict[Way, tuple[float, float]] = {}
-        self._blocked: dict[Way, int] = {}
-        """How many faults block a way: it is open again when the last of them is mended."""
+        self._limits = limits or LinkLimits()
+        self._slow = Hindrances[Way, Latency]()
+        self._blocked = Hindrances[Way, None](self._look_again)
+        self._refused = Hindrances[Way, None]()
         self._dark: dict[str, None] = {}
         """Hosts without power: they do not even refuse."""
         self._lives: dict[str, int] = {}
         """How often what ran on a host has ended."""
-        self._servers: dict[str, tuple[Handler, trio.Nursery]] = {}
+        self._servers: dict[str, Server] = {}
+        self._hosts: dict[str, str] = {}
+        """Where the addresses are, of those who listen or have listened."""
+        self._port = _FIRST_PORT
         self._wires: dict[int, tuple[SimulatedLink, SimulatedLink]] = {}
         self._number = 0
         self._healed = trio.lowlevel.ParkingLot()
 
     def transport(self, host: str) -> SimulatedTransport:
-        """Return what the node of a host dials and listens by."""
-        return SimulatedTransport(self, host)
+        """Return what the node of a host, which has its name, dials and listens by."""
+        return SimulatedTransport(self, host, host)
 
     def life(self, host: str) -> int:
         """Return what tells what runs on a host now from what ran there before."""
@@ -67,25 +101,17 @@ class Network:
 
     # --- faults
 
-    def block(self, *ways: Way) -> None:
-        """Let nothing arrive on these ways; neither side is told."""
-        for way in ways:
-            self._blocked[way] = self._blocked.get(way, 0) + 1
+    def block(self, *ways: Way) -> End:
+        """Let nothing arrive on these ways; neither side is told. In the end it goes on, what was held up first."""
+        return self._blocked.begin(None, *ways)
 
-    def unblock(self, *ways: Way) -> None:
-        """End one fault that blocks these ways; after the last, everything goes on, what was held up first."""
-        for way in ways:
-            left = self._blocked.pop(way, 0) - 1
-            if left > 0:
-                self._blocked[way] = left
-        self._look_again()
+    def refuse(self, *ways: Way) -> End:
+        """Let the second host of a way answer the first that nobody listens there, when it dials."""
+        return self._refused.begin(None, *ways)
 
-    def slow(self, way: Way, latency: tuple[float, float] | None) -> None:
-        """Give a way another latency; None for the usual one."""
-        if latency is None:
-            self._slow.pop(way, None)
-        else:
-            self._slow[way] = latency
+    def slow(self, latency: Latency, *ways: Way) -> End:
+        """Give ways another latency."""
+        return self._slow.begin(latency, *ways)
 
     def reset(self, one: str, other: str) -> int:
         """End all links between two hosts; what is under way is lost. Returns how many there were."""
@@ -117,21 +143,14 @@ class Network:
     def _leave(self, host: str) -> list[SimulatedLink]:
         """Let nothing that runs on a host now reach anybody any more; returns its ends of links."""
         self._lives[host] = self._lives.get(host, 0) + 1
-        self._servers.pop(host, None)
+        for address in [address for address, server in self._servers.items() if server.host == host]:
+            del self._servers[address]
         return [end for ends in self._wires.values() for end in ends if end.host == host]
 
     def revive(self, host: str) -> None:
         """Turn a host on again."""
         self._dark.pop(host, None)
         self._healed.unpark_all()
-
-    def heal(self) -> list[Way]:
-        """Let everything go everywhere at the usual pace; returns the ways where it did not."""
-        ways = list(dict.fromkeys([*self._blocked, *self._slow]))
-        self._slow.clear()
-        self._blocked.clear()
-        self._look_again()
-        return ways
 
     def _between(self, one: str, other: str) -> list[tuple[SimulatedLink, SimulatedLink]]:
         return [wire for wire in self._wires.values() if {wire[0].host, wire[1].host} == {one, other}]
@@ -153,7 +172,7 @@ class Network:
         chance = self._chances.get(way)
         if chance is None:
             chance = self._chances[way] = self._chance(way)
-        return chance.uniform(*self._slow.get(way, self._latency))
+        return chance.uniform(*self._slow.newest(way, self._latency))
 
     def note(self, kind: str, way: Way, number: int, text: str = "") -> None:
         """Note what happened on a way."""
@@ -164,30 +183,33 @@ class Network:
         self._number += 1
         return self._number
 
-    async def reach(self, caller: str, host: str) -> None:
-        """Go to a host and back.
+    async def reach(self, caller: str, address: str) -> Server:
+        """Go to whoever listens at an address, and back.
 
         Raises:
             LinkLost: Nothing comes back.
-            LinkRefused: It is on, and nobody listens.
+            LinkRefused: The host is on, and nobody listens there.
         """
+        host, _ = parse_address(address)
+        host = self._hosts.get(host, host)
         ways = (caller, host), (host, caller)
-        with trio.move_on_after(_LIMITS.handshake):
+        with trio.move_on_after(self._limits.handshake):
             for way in ways:
                 await trio.sleep(self.delay(way))
             while any(map(self.is_blocked, ways)) or host in self._dark:
                 await self._healed.park()
-            if host not in self._servers:
-                raise LinkRefused(f"no link to {host}: nobody listens there")
-            return
-        raise LinkLost(f"no link to {host}: it did not answer in time")
+            server = self._servers.get(write_address(*parse_address(address)))
+            if server is None or ways[0] in self._refused:
+                raise LinkRefused(f"no link to {address}: nobody listens there")
+            return server
+        raise LinkLost(f"no link to {address}: it did not answer in time")
 
-    def connect(self, caller: str, host: str) -> SimulatedLink:
-        """Return the caller's end of a new link."""
-        handle, nursery = self._servers[host]
+    def connect(self, caller: str, node: str, server: Server) -> SimulatedLink:
+        """Return the end of a new link of a node that calls."""
+        host = server.host
         there, back = Lane(self, (caller, host)), Lane(self, (host, caller))
-        near = SimulatedLink(caller, host, there, back, _LIMITS)
-        far = SimulatedLink(host, caller, back, there, _LIMITS)
+        near = SimulatedLink(caller, server.node, there, back, self._limits)
+        far = SimulatedLink(host, node, back, there, self._limits)
         number = self.next_number()
         self._wires[number] = near, far
 
@@ -197,21 +219,34 @@ class Network:
 
         near.forget = far.forget = forget
         self.note("link", (caller, host), number)
-        nursery.start_soon(_handled, handle, far)
+        server.nursery.start_soon(_handled, server.handle, far)
         return near
 
+    def reserve(self, address: str) -> str:
+        """Return an address with its port chosen, if it was 0.
+
+        Raises:
+            OSError: Somebody listens there.
+        """
+        host, port = parse_address(address)
+        if not port:
+            self._port = port = self._port + 1
+        address = write_address(host, port)
+        if address in self._servers:
+            raise OSError(f"somebody listens at {address} already")
+        return address
+
     @asynccontextmanager
-    async def listen(self, host: str, handle: Handler) -> AsyncGenerator[None]:
-        """Take links at a host while the block runs; when it ends, so do they."""
-        if host in self._servers:
-            raise OSError(f"somebody listens at {address_of(host)} already")
+    async def listen(self, address: str, host: str, node: str, handle: Handler) -> AsyncGenerator[None]:
+        """Take links at an address while the block runs; when it ends, so do they."""
         async with trio.open_nursery() as nursery:
-            self._servers[host] = mine = handle, nursery
+            self._servers[address] = mine = Server(host, node, handle, nursery)
+            self._hosts[parse_address(address)[0]] = host
             try:
                 yield
             finally:
-                if self._servers.get(host) is mine:
-                    del self._servers[host]
+                if self._servers.get(address) is mine:
+                    del self._servers[address]
             nursery.cancel_scope.cancel()
 
 
@@ -224,23 +259,29 @@ async def _handled(handle: Handler, link: SimulatedLink) -> None:
 
 
 class SimulatedTransport:
-    """One host's way into a `Network`; see `abc.Transport`."""
+    """A node's way into a `Network`, as long as its host is on; see `abc.Transport`.
 
-    def __init__(self, network: Network, host: str) -> None:
+    Args:
+        network: The network.
+        host: Where the node is.
+        node: Who it is.
+    """
+
+    def __init__(self, network: Network, host: str, node: str) -> None:
         self._network = network
         self._host = host
+        self._node = node
         self._life = network.life(host)
 
     @asynccontextmanager
     async def dial(self, address: str, node: str | None) -> AsyncGenerator[Link]:
-        """Open a link to the host of an address; see `abc.Transport`."""
-        host = address.removeprefix("wss://").partition(":")[0]
-        await self._network.reach(self._host, host)
+        """Open a link to whoever listens at an address; see `abc.Transport`."""
+        server = await self._network.reach(self._host, address)
         if self._life != self._network.life(self._host):
             raise LinkLost(f"no link to {address}: this host was turned off")
-        if node not in (None, host):
-            raise LinkLost(f"no link to {address}: it is node {host!r}, not {node!r}")
-        link = self._network.connect(self._host, host)
+        if node not in (None, server.node):
+            raise LinkLost(f"no link to {address}: it is node {server.node!r}, not {node!r}")
+        link = self._network.connect(self._host, self._node, server)
         try:
             yield link
         finally:
@@ -249,8 +290,8 @@ class SimulatedTransport:
     async def serve(
         self, address: str, handle: Handler, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Listen at this host, whatever the address says; see `abc.Transport`."""
-        del address
-        async with self._network.listen(self._host, handle):
-            task_status.started(address_of(self._host))
+        """Listen at an address; see `abc.Transport`."""
+        address = self._network.reserve(address)
+        async with self._network.listen(address, self._host, self._node, handle):
+            task_status.started(address)
             await trio.sleep_forever()

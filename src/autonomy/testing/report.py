@@ -27,10 +27,6 @@ Pair = tuple[int, int]
 NEVER: Final = -1
 _AT_ONCE: Final = ("reset", "black hole")
 """How the texts of faults begin that nothing heals, because they are over at once."""
-_OFF: Final = ("crash", "power loss")
-_RESTART: Final = "restart"
-_ALL: Final = "all"
-"""Heals whatever is between two hosts."""
 
 
 def write_report(path: str | PathLike[str], report: Report, *, failure: str = "") -> None:
@@ -63,22 +59,13 @@ def messages(moments: Sequence[Moment]) -> list[Pair]:
 
 
 def bands(moments: Sequence[Moment]) -> list[Pair]:
-    """Return where each fault began and was healed; one that was over at once is healed where it began."""
-    pairs: dict[int, int] = {}
-    for place, moment in enumerate(moments):
-        if moment.kind == "fault":
-            pairs[place] = place if moment.text.startswith(_AT_ONCE) else NEVER
-        elif moment.kind == "heal":
-            healed = [fault for fault, heal in pairs.items() if heal == NEVER and _mends(moment, moments[fault])]
-            pairs |= dict.fromkeys(healed, place)
-    return list(pairs.items())
-
-
-def _mends(heal: Moment, fault: Moment) -> bool:
-    if heal.text == _ALL:
-        return bool(fault.peer) and {heal.node, heal.peer} == {fault.node, fault.peer}
-    name = fault.text.partition(":")[0]
-    return (heal.node, heal.peer, heal.text) == (fault.node, fault.peer, _RESTART if name in _OFF else name)
+    """Return where each fault began and was mended; one that was over at once is mended where it began."""
+    mended = {moment.number: place for place, moment in enumerate(moments) if moment.kind == "heal"}
+    return [
+        (place, place if moment.text.startswith(_AT_ONCE) else mended.get(moment.number, NEVER))
+        for place, moment in enumerate(moments)
+        if moment.kind == "fault"
+    ]
 
 
 def hosts(moments: Sequence[Moment]) -> list[str]:

@@ -24,11 +24,11 @@ from .chance import derive, seed_scheduler
 from .chaos import GRACE, draw, play_out
 from .faults import Story
 from .hosts import Host, Main
-from .lanes import Way
 from .moments import Moments
-from .network import Network, address_of
+from .network import LATENCY, Latency, Network, address_of
 from .runs import SEED, Report, SimulationFailed
 from .stand_ins import stand_ins
+from .verbs import Verbs
 
 _TICK: Final = 1e-5
 """Seconds that a look at the clock takes, for workers and senders that run on: a slice is a count of these."""
@@ -37,7 +37,7 @@ _CHECKED_EVERY: Final = 0.1
 Scenario = Callable[["Simulation"], Awaitable[object]]
 
 
-class Simulation:
+class Simulation(Verbs):
     """A zone of simulated hosts.
 
     Example:
@@ -71,7 +71,7 @@ class Simulation:
         self,
         seed: int | None = None,
         *,
-        latency: tuple[float, float] = (0.0005, 0.005),
+        latency: Latency = LATENCY,
         story: Story | None = None,
     ) -> None:
         if seed is None and story is not None:
@@ -79,15 +79,12 @@ class Simulation:
         if seed is None:
             seed = int(os.environ.get(SEED) or secrets.randbelow(2**32))
         self.seed = seed
+        super().__init__()
         self._latency = latency
-        self._hosts: dict[str, Host] = {}
-        self._network: Network | None = None
-        self._moments: Moments | None = None
         self._always: list[Callable[[Simulation], object]] = []
         self._sometimes: dict[str, Callable[[Simulation], object]] = {}
         self._seen: dict[str, int] = {}
         self._starts = itertools.count(1)
-        self._skews: dict[str, float] = {}
         self._given = story
         self._story = story
         self._grace = GRACE
@@ -117,10 +114,6 @@ class Simulation:
         """Add hosts that do the same: ``name-0``, ``name-1`` and so on."""
         return [self.node(f"{name}-{number}", main, **options) for number in range(count)]
 
-    def host(self, name: str) -> Host:
-        """Return a host."""
-        return self._hosts[name]
-
     # --- what must hold
 
     def always(self, check: Callable[[Simulation], object]) -> None:
@@ -131,98 +124,6 @@ class Simulation:
         """Count how often a condition holds, looked at as often: a test of what never happens proves nothing."""
         self._sometimes[name] = condition
         self._seen[name] = 0
-
-    # --- faults; each may be used as ``with sim.partition("a", "b"):``, and is mended at its end
-
-    @property
-    def network(self) -> Network:
-        """What is between the hosts, while it runs."""
-        if self._network is None:
-            raise RuntimeError("there is a network while the simulation runs: break it in the scenario")
-        return self._network
-
-    def partition(self, one: str, other: str) -> Mended:
-        """Let nothing arrive between two hosts; neither is told."""
-        return self._block("partition", (one, other), (other, one))
-
-    def one_way_block(self, sender: str, receiver: str) -> Mended:
-        """Let nothing arrive from one host at another one."""
-        return self._block("one-way block", (sender, receiver))
-
-    def isolate(self, name: str) -> Mended:
-        """Part one host from all others."""
-        others = [host for host in self._hosts if host != name]
-        return self._block("isolation", *((name, other) for other in others), *((other, name) for other in others))
-
-    def _block(self, what: str, *ways: Way) -> Mended:
-        self.network.block(*ways)
-        self._note("fault", *ways[0], what)
-
-        def mend() -> None:
-            self.network.unblock(*ways)
-            self._note("heal", *ways[0], what)
-
-        return Mended(mend)
-
-    def slow(self, one: str, other: str, latency: tuple[float, float] = (0.2, 1.0)) -> Mended:
-        """Let messages between two hosts take long."""
-        ways = (one, other), (other, one)
-        for way in ways:
-            self.network.slow(way, latency)
-        self._note("fault", one, other, f"slow: {latency[0]:g} to {latency[1]:g} s")
-
-        def mend() -> None:
-            for way in ways:
-                self.network.slow(way, None)
-            self._note("heal", one, other, "slow")
-
-        return Mended(mend)
-
-    def reset(self, one: str, other: str) -> None:
-        """End the links between two hosts; what is under way is lost."""
-        count = self.network.reset(one, other)
-        self._note("fault", one, other, f"reset of {count} links")
-
-    def blackhole(self, one: str, other: str) -> None:
-        """Let nothing arrive any more on the links that there are; new ones work."""
-        count = self.network.blackhole(one, other)
-        self._note("fault", one, other, f"black hole for {count} links")
-
-    def skew(self, name: str, seconds: float) -> Mended:
-        """Let the clock on a host's wall, ``time.time()``, be ahead by so many seconds; negative is behind."""
-        self._skews[name] = seconds
-        self._note("fault", name, "", f"clock ahead by {seconds:g} s")
-
-        def mend() -> None:
-            self._skews.pop(name, None)
-            self._note("heal", name, "", "clock")
-
-        return Mended(mend)
-
-    def crash(self, name: str) -> Mended:
-        """Kill what runs on a host: others notice, and nobody listens there. Mended, it starts anew."""
-        return self._off(name, "crash", self.network.crash)
-
-    def power_loss(self, name: str) -> Mended:
-        """Turn a host off: others are not told. Mended, it starts anew."""
-        return self._off(name, "power loss", self.network.darken)
-
-    def _off(self, name: str, what: str, cut: Callable[[str], None]) -> Mended:
-        host = self._hosts[name]
-        cut(name)  # first, so that what is cancelled cannot say goodbye
-        host.switch(on=False)
-        self._note("fault", name, "", what)
-        return Mended(lambda: self.restart(name))
-
-    def restart(self, name: str) -> None:
-        """Turn a host on again that is off."""
-        self.network.revive(name)
-        self._note("heal", name, "", "restart")
-        self._hosts[name].switch(on=True)
-
-    def _note(self, kind: str, node: str, peer: str, text: str) -> None:
-        assert self._moments is not None
-        self._moments.note(kind, node, peer, 0, text)
 
     # --- stories
 
@@ -263,14 +164,6 @@ class Simulation:
         self.apply(drawn, grace=grace)
         return drawn
 
-    def heal(self) -> None:
-        """Mend all that is blocked or slow, and turn all hosts on."""
-        for way in self.network.heal():
-            self._note("heal", *way, "all")
-        for host in self._hosts.values():
-            if not host.is_on:
-                self.restart(host.name)
-
     async def calm(self) -> None:
         """Wait until the story is over and everything is mended."""
         await self._calm.wait()
@@ -303,6 +196,9 @@ class Simulation:
     async def _run(self, scenario: Scenario | None, until: float) -> None:
         began = trio.current_time()
         self._moments = Moments(lambda: trio.lowlevel.current_clock().current_time() - began)
+        self._begin_anew()
+        self._seen = dict.fromkeys(self._sometimes, 0)
+        self._starts = itertools.count(1)
         self._network = Network(partial(self.chance, "network"), self._moments, self._latency)
         with stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0)):
             await self._tell(scenario, until)
@@ -334,13 +230,12 @@ class Simulation:
         ticks = itertools.count()
         options: dict[str, Any] = {
             "transport": self.network.transport(host.name),
-            "listen": address_of(host.name),
             "stall_warning": None,
             "slice_clock": lambda: next(ticks) * _TICK,
             "new_incarnation": lambda: incarnation,
         }
         self._note("start", host.name, "", "")
-        return open_node(host.name, **(options | host.options))
+        return open_node(host.name, **(options | host.options | {"listen": address_of(host.name)}))
 
     def _introduce(self, node: Node) -> None:
         assert node._remoting is not None
@@ -364,25 +259,6 @@ class Simulation:
         assert self._moments is not None
         ended = self._moments.all[-1].at if self._moments.all else 0.0
         return Report(self.seed, ended, tuple(self._moments.all), self._moments.hash(), dict(self._seen))
-
-
-class Mended:
-    """What ends a fault: call it, or use it as a block."""
-
-    def __init__(self, mend: Callable[[], None]) -> None:
-        self._mend: Callable[[], None] | None = mend
-
-    def __call__(self) -> None:
-        """End the fault; twice does no harm."""
-        mend, self._mend = self._mend, None
-        if mend is not None:
-            mend()
-
-    def __enter__(self) -> None:
-        """The fault is there already."""
-
-    def __exit__(self, *_: object) -> None:
-        self()
 
 
 def _innermost(error: BaseException) -> BaseException:
