@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from autonomy import Node, NodeDown
-from autonomy.testing import Simulation, SimulationFailed
+from autonomy.testing import Fault, Simulation, SimulationFailed, Story
 
 from .simulated import Counter, bank, small_zone, troubled, troubles
 
@@ -123,6 +123,50 @@ def test_what_must_always_hold_is_looked_at_all_the_time_and_what_holds_sometime
     assert report.sometimes["a client was cut off"] > 0
     with pytest.raises(SimulationFailed, match="does not hold"):
         sim.run(troubles)
+
+
+def test_what_must_come_true_has_time_from_when_all_is_mended() -> None:
+    def later(sim: Simulation) -> bool:
+        looked.append(trio.current_time())
+        return trio.current_time() - looked[0] > 4
+
+    looked: list[float] = []
+    sim = small_zone(5)
+    sim.eventually(later, within=5)
+    sim.apply(Story((Fault("crash", ("bank",), 1, 2),)), grace=10)
+    report = sim.run(Simulation.calm)
+
+    assert report.ended_at == pytest.approx(7.1, abs=0.11)
+    assert looked[-1] - looked[0] == pytest.approx(4, abs=0.11)
+
+
+def test_what_does_not_come_true_in_time_is_a_failure_that_names_it() -> None:
+    def nobody_is_rich(sim: Simulation) -> bool:
+        return False
+
+    sim = small_zone(5)
+    sim.eventually(nobody_is_rich, within=5)
+
+    with pytest.raises(SimulationFailed, match=r"nobody_is_rich has not become true within 5 s") as caught:
+        sim.run()
+    assert caught.value.report.ended_at == pytest.approx(5)
+    with pytest.raises(SimulationFailed, match="nobody_is_rich has not become true when the run was over, after 2 s"):
+        sim.run(until=2)
+
+
+def test_a_report_ends_when_the_run_did() -> None:
+    async def scenario(sim: Simulation) -> None:
+        await trio.sleep(17)
+
+    sim = Simulation(1)
+    sim.node("alone")
+
+    assert sim.run(scenario).ended_at == pytest.approx(17)
+
+
+async def test_a_simulation_within_trio_is_refused_in_words() -> None:
+    with pytest.raises(RuntimeError, match="from a plain function"):
+        small_zone(1).run()
 
 
 def test_two_hosts_of_one_name_are_refused() -> None:

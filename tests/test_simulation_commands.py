@@ -62,6 +62,15 @@ def test_a_seed_is_replayed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "seed 7: passed" in capsys.readouterr().out
 
 
+def test_a_replay_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.story").write_text("at 1 s: reset a – b\n")
+    words = ["replay", f"{HERE}:steady", "--story", str(tmp_path / "a.story"), "--report", str(tmp_path / "run.html")]
+
+    assert main(words) == 0
+    assert "passed, 1 fault, 1.0 virtual seconds" in capsys.readouterr().out
+    assert "reset of" in (tmp_path / "run.html").read_text("utf-8")
+
+
 @pytest.mark.slow
 def test_a_failing_seed_is_shrunk_saved_and_replayed_from_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

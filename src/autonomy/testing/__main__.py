@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--story", type=Path, metavar="FILE", help="what breaks, instead of what the target draws")
     one.add_argument("--shrink", action="store_true", help="if it fails, look for the shortest story that does")
     one.add_argument("--save", type=Path, metavar="FILE", help="if it fails, write the story to this file")
+    one.add_argument("--report", type=Path, metavar="FILE", help="draw the run, or the shrunk one, as an HTML file")
     one.set_defaults(command=_replay)
 
     many = commands.add_parser("sweep", help="run many seeds and say which fail")
@@ -93,14 +94,20 @@ def _replay(options: argparse.Namespace) -> int:
         performance = shrink(play, performance)
     if performance.error is not None and options.save:
         performance.story.save(options.save)
+    if options.report:
+        performance.report.save(options.report, failure=str(performance.error or ""))
     _say(_as_json(Result.of(performance)) if options.json else _told(performance))
     return int(performance.error is not None)
 
 
 def _told(performance: Performance) -> str:
     if performance.error is None:
-        return f"{performance}, {len(performance.story)} faults, {performance.report.ended_at:.1f} virtual seconds"
+        return f"{performance}, {_faults(len(performance.story))}, {performance.report.ended_at:.1f} virtual seconds"
     return str(performance.error)
+
+
+def _faults(count: int) -> str:
+    return "1 fault" if count == 1 else f"{count} faults"
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -126,8 +133,8 @@ def _sweep(options: argparse.Namespace) -> int:
         for name in unseen:
             _say(f"never seen in any run: {name}")
         _say(
-            f"{len(results)} seeds, {len(failed)} failed; {faults} faults, {virtual:.0f} virtual seconds"
-            f" in {monotonic() - began:.0f} s"
+            f"{len(results)} seed{'s' * (len(results) != 1)}, {len(failed)} failed;"
+            f" {_faults(faults)}, {virtual:.0f} virtual seconds in {monotonic() - began:.0f} s"
         )
         if failed:
             _say(f"next: python -m autonomy.testing replay {options.target} --seed {failed[0]} --shrink")

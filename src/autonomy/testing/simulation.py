@@ -84,11 +84,13 @@ class Simulation(Verbs):
         self._always: list[Callable[[Simulation], object]] = []
         self._sometimes: dict[str, Callable[[Simulation], object]] = {}
         self._seen: dict[str, int] = {}
+        self._eventually: list[tuple[Callable[[Simulation], object], float]] = []
         self._starts = itertools.count(1)
         self._given = story
         self._story = story
         self._grace = GRACE
         self._calm = trio.Event()
+        self._ended_at = 0.0
         self.report: Report | None = None
 
     def chance(self, *purpose: object) -> Random:
@@ -124,6 +126,14 @@ class Simulation(Verbs):
         """Count how often a condition holds, looked at as often: a test of what never happens proves nothing."""
         self._sometimes[name] = condition
         self._seen[name] = 0
+
+    def eventually(self, condition: Callable[[Simulation], object], *, within: float) -> None:
+        """Have a condition become true within so many seconds, else the run has failed.
+
+        They count from when everything is mended (see `calm`), or without a story from the beginning. It is looked at
+        every tenth of a second, until it has held once; a scenario that has returned is waited for until then.
+        """
+        self._eventually.append((condition, within))
 
     # --- stories
 
@@ -175,7 +185,10 @@ class Simulation(Verbs):
 
         Raises:
             SimulationFailed: The scenario, a node's main or a check failed.
+            RuntimeError: There is a Trio run already, such as that of an async test.
         """
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError("a simulation is a Trio run of its own: call run() from a plain function")
         for fault in self.story:
             for name in fault.hosts:
                 if name not in self._hosts:
@@ -195,26 +208,52 @@ class Simulation(Verbs):
 
     async def _run(self, scenario: Scenario | None, until: float) -> None:
         began = trio.current_time()
-        self._moments = Moments(lambda: trio.lowlevel.current_clock().current_time() - began)
+
+        def elapsed() -> float:
+            return trio.lowlevel.current_clock().current_time() - began
+
+        self._moments = Moments(elapsed)
         self._begin_anew()
         self._seen = dict.fromkeys(self._sometimes, 0)
         self._starts = itertools.count(1)
         self._network = Network(partial(self.chance, "network"), self._moments, self._latency)
-        with stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0)):
-            await self._tell(scenario, until)
+        try:
+            with stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0)):
+                await self._tell(scenario, until)
+        finally:
+            self._ended_at = elapsed()
 
     async def _tell(self, scenario: Scenario | None, until: float) -> None:
+        self._calm = trio.Event()
         async with trio.open_nursery() as nursery:
             for host in self._hosts.values():
                 nursery.start_soon(host.live, self._open, self._introduce, name=host.name)
             nursery.start_soon(self._check_for_ever)
+            waits: dict[str, None] = {}
             with trio.move_on_after(until):
-                await self._play(scenario)
+                async with trio.open_nursery() as play:
+                    for condition, within in self._eventually:
+                        play.start_soon(self._wait_until_true, condition, within, waits)
+                    await self._play(scenario)
+            for name in waits:
+                raise AssertionError(f"{name} has not become true when the run was over, after {until:g} s")
             self._check()
             nursery.cancel_scope.cancel()
 
+    async def _wait_until_true(
+        self, condition: Callable[[Simulation], object], within: float, waits: dict[str, None]
+    ) -> None:
+        name = _name_of(condition)
+        waits[name] = None
+        await self._calm.wait()
+        latest = trio.current_time() + within
+        while not condition(self):
+            if trio.current_time() >= latest:
+                raise AssertionError(f"{name} has not become true within {within:g} s")
+            await trio.sleep(min(_CHECKED_EVERY, latest - trio.current_time()))
+        waits.pop(name, None)
+
     async def _play(self, scenario: Scenario | None) -> None:
-        self._calm = trio.Event()
         if self._story is not None:
             await play_out(self, self._story, scenario, calm=self._calm, grace=self._grace)
             return
@@ -251,14 +290,17 @@ class Simulation(Verbs):
     def _check(self) -> None:
         for check in self._always:
             if check(self) is False:
-                raise AssertionError(f"{getattr(check, '__name__', check)} does not hold")
+                raise AssertionError(f"{_name_of(check)} does not hold")
         for name, condition in self._sometimes.items():
             self._seen[name] += bool(condition(self))
 
     def _report(self) -> Report:
         assert self._moments is not None
-        ended = self._moments.all[-1].at if self._moments.all else 0.0
-        return Report(self.seed, ended, tuple(self._moments.all), self._moments.hash(), dict(self._seen))
+        return Report(self.seed, self._ended_at, tuple(self._moments.all), self._moments.hash(), dict(self._seen))
+
+
+def _name_of(check: object) -> str:
+    return str(getattr(check, "__name__", check))
 
 
 def _innermost(error: BaseException) -> BaseException:
