@@ -23,7 +23,7 @@ async def test_a_worker_that_stops_while_a_large_message_is_on_its_way_ends_noth
         await b.start_worker("sleeper", Sleeper())
         await a.send_message("recorder@b", "first")
         await trio.sleep(1)
-        network.stall("a", "b")
+        network.silence("a", "b")
         answers: list[str] = []
 
         async def ask() -> None:
@@ -58,7 +58,7 @@ async def test_many_who_wait_for_the_link_when_the_worker_stops_end_nothing_else
         await b.start_worker("sleeper", Sleeper())
         await a.send_message("recorder@b", "0")
         await trio.sleep(1)
-        network.stall("a", "b")
+        network.silence("a", "b")
         outcomes: list[str] = []
 
         async def send(number: int) -> None:
@@ -90,7 +90,7 @@ async def test_a_place_that_a_cancelled_sender_had_is_free_for_others(autojump_c
         await b.start_worker("recorder", recorder, mailbox_capacity=1)
         await a.send_message("recorder@b", "first")
         await trio.sleep(1)
-        network.stall("a", "b")
+        network.silence("a", "b")
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()
 

@@ -373,7 +373,7 @@ async def test_a_large_message_that_is_lost_is_one_dead_letter_and_whole(autojum
         await b.start_worker("recorder", Recorder())
         await a.send_message("recorder@b", "arrives")
         await trio.sleep(1)
-        network.stall("a", "b")
+        network.silence("a", "b")
         await a.send_message("recorder@b", "x" * 300_000)
         network.part("a", "b")
         await trio.sleep(20)

@@ -228,7 +228,7 @@ class Run:
             case "cut":
                 self._network.cut(*fault.between)
             case "stall":
-                self._network.stall(*fault.between)
+                self._network.silence(*fault.between)
             case "part":
                 self._network.part(*fault.between)
             case "refuse":

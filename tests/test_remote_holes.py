@@ -157,7 +157,7 @@ async def test_a_large_message_whose_sender_is_cancelled_leaves_no_trace(autojum
         await a.send_message("recorder@b", "first")
         await trio.sleep(1)
         dials = network.dials
-        network.stall("a", "b")
+        network.silence("a", "b")
         for _ in range(3):
             with trio.move_on_after(0.5) as scope:
                 await a.send_message("recorder@b", "x" * (16 * 2**20))

@@ -36,14 +36,14 @@ class FaultyNetwork(Network):
             self._ends.setdefault(way, []).append(self.refuse(way))
         self.cut(a, b)
 
-    def stall(self, a: str, b: str) -> None:
+    def silence(self, a: str, b: str) -> None:
         """Let nothing arrive that goes from `a` to `b`, and neither side know: it is only late."""
         self._ends.setdefault((a, b), []).append(self.block((a, b)))
 
     def part(self, a: str, b: str) -> None:
         """Let nothing arrive in either direction, no dial either."""
-        self.stall(a, b)
-        self.stall(b, a)
+        self.silence(a, b)
+        self.silence(b, a)
 
     def heal(self, a: str, b: str) -> None:
         """Let everything go between two nodes again."""

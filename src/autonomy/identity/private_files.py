@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from typing import IO
 
 from ..errors import IdentityError
 
@@ -74,9 +75,7 @@ def write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
+            store(file, content)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
@@ -91,9 +90,15 @@ def append_private(path: Path, line: bytes) -> None:
         state = os.fstat(descriptor)
         _check_private(state, path, wanted=0o600)
         torn = state.st_size > 0 and os.pread(descriptor, 1, state.st_size - 1) != b"\n"
-        file.write(b"\n" * torn + line + b"\n")
-        os.fsync(descriptor)
+        store(file, b"\n" * torn + line + b"\n")
     _sync_folder(path.parent)
+
+
+def store(file: IO[bytes], content: bytes) -> None:
+    """Write; on return it is on the disk. Simulations let this fail."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _check_private(state: os.stat_result, path: Path, *, wanted: int) -> None:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .faults import KINDS, Fault, Story
+from .faults import KINDS, Fault, Story, kinds_for
 
 if TYPE_CHECKING:
     from .simulation import Simulation
 
 GRACE: Final = 45.0
 """Seconds that a zone has to recover, unless it is told otherwise."""
+_SWIZZLES: Final = 0.5
+"""The share of clogs that become several."""
 _LENGTHS: Final = (0.5, 3.0, 15.0)
 """A blink; less than the window after which a silent host is given up; more than that."""
 
@@ -44,21 +46,47 @@ def draw(
         hosts: To which it may happen.
         rate: Faults a second, on average.
         for_: Seconds until the last one is mended.
-        kinds: Some of `faults.KINDS`; None for all for which there are hosts enough.
+        kinds: Some of `faults.KINDS`; None for all usual ones for which there are hosts enough.
     """
-    able = [kind for kind in (KINDS if kinds is None else kinds) if KINDS[kind].hosts <= len(hosts)]
-    if not able:
-        raise ValueError("there are too few hosts for such faults: add the nodes first")
+    able = kinds_for(len(hosts), kinds)
     drawn: list[Fault] = []
     at = chance.expovariate(rate)
     while at < for_:
         kind = chance.choice(able)
-        places = tuple(chance.sample(list(hosts), KINDS[kind].hosts))
         length = min(chance.choice(_LENGTHS) * chance.uniform(0.2, 1), for_ - at)
-        begins, lasts = round(at, 2), max(0.01, round(length, 2)) if KINDS[kind].lasts else 0.0
-        drawn.append(Fault(kind, places, begins, lasts))
+        if kind == "clog" and chance.random() < _SWIZZLES:
+            drawn += swizzle(chance, hosts, at=at, for_=length)
+        else:
+            drawn.append(_drawn(chance, kind, hosts, at, length))
         at += chance.expovariate(rate)
     return Story(tuple(drawn))
+
+
+def _drawn(chance: Random, name: str, hosts: Sequence[str], at: float, length: float) -> Fault:
+    kind = KINDS[name]
+    places = tuple(chance.sample(list(hosts), kind.hosts))
+    said = tuple((parameter, round(chance.uniform(*span), 1)) for parameter, span in kind.drawn.items())
+    return Fault(name, places, round(at, 2), max(0.01, round(length, 2)) if kind.lasts else 0.0, said)
+
+
+def swizzle(chance: Random, hosts: Sequence[str], *, at: float, for_: float) -> list[Fault]:
+    """Clog some hosts one after the other, and unclog them in another order.
+
+    Source: FoundationDB, which calls it swizzle-clogging.
+
+    Args:
+        chance: Where it is drawn from.
+        hosts: Some of these.
+        at: When it begins.
+        for_: Seconds until the last one is free.
+    """
+    clogged = chance.sample(list(hosts), chance.randint(min(2, len(hosts)), len(hosts)))
+    halfway = at + for_ / 2
+    spans = [(chance.uniform(at, halfway), chance.uniform(halfway, at + for_)) for _ in clogged]
+    return [
+        Fault("clog", (host,), round(begin, 2), max(0.01, round(end - begin, 2)))
+        for host, (begin, end) in zip(clogged, spans, strict=True)
+    ]
 
 
 async def tell(sim: Simulation, story: Story) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,7 +29,9 @@ class Kind:
         begin: Breaks it; returns what mends it, for a kind that lasts.
         lasts: Whether it goes on until it is mended.
         joint: What stands between two hosts in a line of text.
-        parameters: What else may be said of it, with the usual values.
+        parameters: What else may be said of it, in seconds, with the usual values.
+        drawn: Between which values a parameter is drawn; those that are not here are as usual.
+        is_usual: Whether it is drawn where nobody has asked for it.
     """
 
     hosts: int
@@ -37,6 +39,12 @@ class Kind:
     lasts: bool = True
     joint: str = "–"
     parameters: dict[str, float] = field(default_factory=dict)
+    drawn: dict[str, tuple[float, float]] = field(default_factory=dict)
+    is_usual: bool = True
+
+
+_CLOCK: Final = {"seconds": 5.0}
+_CLOCK_DRAWN: Final = {"seconds": (-30.0, 30.0)}
 
 
 def _slow(sim: Simulation, fault: Fault) -> Mended:
@@ -52,6 +60,21 @@ def _blackhole(sim: Simulation, fault: Fault) -> None:
     sim.blackhole(*fault.hosts)
 
 
+def _jump(sim: Simulation, fault: Fault) -> None:
+    (host,) = fault.hosts
+    sim.jump(host, fault.value("seconds"))
+
+
+def _skew(sim: Simulation, fault: Fault) -> Mended:
+    (host,) = fault.hosts
+    return sim.skew(host, fault.value("seconds"))
+
+
+def _jitter(sim: Simulation, fault: Fault) -> Mended:
+    one, other = fault.hosts
+    return sim.jitter(one, other, fault.value("greatest"))
+
+
 KINDS: Final[dict[str, Kind]] = {
     "partition": Kind(2, lambda sim, fault: sim.partition(*fault.hosts)),
     "one-way block": Kind(2, lambda sim, fault: sim.one_way_block(*fault.hosts), joint="→"),
@@ -61,8 +84,31 @@ KINDS: Final[dict[str, Kind]] = {
     "black hole": Kind(2, _blackhole, lasts=False),
     "crash": Kind(1, lambda sim, fault: sim.crash(*fault.hosts)),
     "power loss": Kind(1, lambda sim, fault: sim.power_loss(*fault.hosts)),
+    "hold": Kind(2, lambda sim, fault: sim.hold(*fault.hosts), joint="→"),
+    "clog": Kind(1, lambda sim, fault: sim.clog(*fault.hosts)),
+    "refusal": Kind(2, lambda sim, fault: sim.refuse(*fault.hosts), joint="→"),
+    "stall": Kind(2, lambda sim, fault: sim.stall(*fault.hosts), joint="→"),
+    "narrow": Kind(2, lambda sim, fault: sim.narrow(*fault.hosts)),
+    "jitter": Kind(2, _jitter, parameters={"greatest": 1.0}),
+    "skew": Kind(1, _skew, parameters=_CLOCK, drawn=_CLOCK_DRAWN),
+    "clock jump": Kind(1, _jump, lasts=False, parameters=_CLOCK, drawn=_CLOCK_DRAWN),
+    "duplicate": Kind(1, lambda sim, fault: sim.duplicate(*fault.hosts), is_usual=False),
+    "full disk": Kind(1, lambda sim, fault: sim.full_disk(*fault.hosts), is_usual=False),
 }
 """All kinds of faults that a story may have, by name."""
+
+
+def kinds_for(hosts: int, kinds: Iterable[str] | None) -> list[str]:
+    """Return those of some kinds, or if that is None of the usual ones, for which there are hosts enough.
+
+    Raises:
+        ValueError: There are none.
+    """
+    usual = (name for name, kind in KINDS.items() if kind.is_usual)
+    able = [kind for kind in (usual if kinds is None else kinds) if KINDS[kind].hosts <= hosts]
+    if not able:
+        raise ValueError(f"{hosts} hosts are too few for such faults: add the nodes first")
+    return able
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +149,7 @@ class Fault:
             if name not in kind.parameters:
                 known = ", ".join(kind.parameters) or "none"
                 raise ValueError(f"{self.kind} has no {name!r}. It has: {known}.")
-            if not (math.isfinite(value) and value >= 0):
+            if not math.isfinite(value) or (value < 0 and name not in kind.drawn):
                 raise ValueError(f"{self.kind} with {name} {value} s: nothing is so slow")
 
     def __str__(self) -> str:

@@ -21,8 +21,6 @@ from ..abc import LinkLost
 Way = tuple[str, str]
 """From one host to another."""
 ZONE: Final = "simulated"
-_WINDOW: Final = 2**18
-"""Bytes under way on a link, in one direction, before its sender waits."""
 _NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -36,6 +34,9 @@ class Roads(Protocol):
 
     def is_blocked(self, way: Way) -> bool:
         """Whether nothing arrives on a way."""
+
+    def window(self, way: Way) -> int:
+        """Return the bytes that may be under way on a link, in one direction, before its sender waits."""
 
     def delay(self, way: Way) -> float:
         """Return the seconds that the next message on a way takes."""
@@ -66,7 +67,7 @@ class Lane:
 
     def has_room(self, size: int) -> bool:
         """Whether its sender may send so much without waiting."""
-        return not self._held or self._held + size <= _WINDOW
+        return not self._held or self._held + size <= self._roads.window(self._way)
 
     def put(self, message: bytes) -> None:
         """Put a message on its way."""

@@ -27,6 +27,7 @@ Latency = tuple[float, float]
 End = Callable[[], None]
 """Ends what was begun; twice does no harm."""
 LATENCY: Final = (0.0005, 0.005)
+_WINDOW: Final = 2**18
 _FIRST_PORT: Final = 49152
 _RESET: Final = "it was reset"
 
@@ -78,6 +79,9 @@ class Network:
         self._limits = limits or LinkLimits()
         self._slow = Hindrances[Way, Latency]()
         self._blocked = Hindrances[Way, None](self._look_again)
+        self._held = Hindrances[Way, None](self._look_again)
+        self._stalled = Hindrances[Way, None](self._look_again)
+        self._narrow = Hindrances[Way, int](self._look_again)
         self._refused = Hindrances[Way, None]()
         self._dark: dict[str, None] = {}
         """Hosts without power: they do not even refuse."""
@@ -91,9 +95,9 @@ class Network:
         self._number = 0
         self._healed = trio.lowlevel.ParkingLot()
 
-    def transport(self, host: str) -> SimulatedTransport:
-        """Return what the node of a host, which has its name, dials and listens by."""
-        return SimulatedTransport(self, host, host)
+    def transport(self, host: str, node: str = "") -> SimulatedTransport:
+        """Return what a node on a host dials and listens by; it has the host's name, if not another."""
+        return SimulatedTransport(self, host, node or host)
 
     def life(self, host: str) -> int:
         """Return what tells what runs on a host now from what ran there before."""
@@ -104,6 +108,18 @@ class Network:
     def block(self, *ways: Way) -> End:
         """Let nothing arrive on these ways; neither side is told. In the end it goes on, what was held up first."""
         return self._blocked.begin(None, *ways)
+
+    def hold(self, *ways: Way) -> End:
+        """Let nothing arrive on the links on these ways, though new links are opened."""
+        return self._held.begin(None, *ways)
+
+    def stall(self, *ways: Way) -> End:
+        """Let no new link come about from the first host of a way to the second, though those there are work."""
+        return self._stalled.begin(None, *ways)
+
+    def narrow(self, *ways: Way) -> End:
+        """Let a link have one message under way at a time."""
+        return self._narrow.begin(0, *ways)
 
     def refuse(self, *ways: Way) -> End:
         """Let the second host of a way answer the first that nobody listens there, when it dials."""
@@ -164,8 +180,12 @@ class Network:
     # --- as links see it
 
     def is_blocked(self, way: Way) -> bool:
-        """Whether nothing arrives on a way."""
-        return way in self._blocked
+        """Whether nothing arrives on the links on a way."""
+        return way in self._blocked or way in self._held
+
+    def window(self, way: Way) -> int:
+        """Return the bytes that may be under way on a link, in one direction, before its sender waits."""
+        return self._narrow.newest(way, _WINDOW)
 
     def delay(self, way: Way) -> float:
         """Return the seconds that the next message on a way takes."""
@@ -196,7 +216,7 @@ class Network:
         with trio.move_on_after(self._limits.handshake):
             for way in ways:
                 await trio.sleep(self.delay(way))
-            while any(map(self.is_blocked, ways)) or host in self._dark:
+            while ways[0] in self._stalled or any(way in self._blocked for way in ways) or host in self._dark:
                 await self._healed.park()
             server = self._servers.get(write_address(*parse_address(address)))
             if server is None or ways[0] in self._refused:

@@ -21,14 +21,15 @@ import trio.testing
 
 from ..node import Node, open_node
 from .chance import derive, seed_scheduler
-from .chaos import GRACE, draw, play_out
+from .chaos import GRACE, draw, play_out, swizzle
+from .disks import full_disks
 from .faults import Story
 from .hosts import Host, Main
 from .moments import Moments
 from .network import LATENCY, Latency, Network, address_of
 from .runs import SEED, Report, SimulationFailed
-from .stand_ins import stand_ins
-from .verbs import Verbs
+from .stand_ins import here, stand_ins
+from .verbs import Mended, Verbs
 
 _TICK: Final = 1e-5
 """Seconds that a look at the clock takes, for workers and senders that run on: a slice is a count of these."""
@@ -81,6 +82,8 @@ class Simulation(Verbs):
         self.seed = seed
         super().__init__()
         self._latency = latency
+        self._mains: dict[str, Main | None] = {}
+        self._nursery: trio.Nursery | None = None
         self._always: list[Callable[[Simulation], object]] = []
         self._sometimes: dict[str, Callable[[Simulation], object]] = {}
         self._seen: dict[str, int] = {}
@@ -110,6 +113,7 @@ class Simulation(Verbs):
         if name in self._hosts:
             raise ValueError(f"there is a host {name!r} already")
         self._hosts[name] = host = Host(name, main, options)
+        self._mains[name] = main
         return host
 
     def nodes(self, name: str, count: int, main: Main | None = None, **options: Any) -> list[Host]:
@@ -166,12 +170,24 @@ class Simulation(Verbs):
         Args:
             rate: Faults a second, on average.
             for_: Seconds until the last one is mended.
-            kinds: Some of `faults.KINDS`; None for all.
+            kinds: Some of `faults.KINDS`; None for all that networks and machines do by themselves.
             hosts: To which it may happen; None for all that have been added.
             grace: See `apply`.
         """
         drawn = draw(self.chance("chaos"), list(hosts or self._hosts), rate=rate, for_=for_, kinds=kinds)
         self.apply(drawn, grace=grace)
+        return drawn
+
+    def swizzle(self, *, at: float, for_: float, hosts: Iterable[str] | None = None) -> Story:
+        """Draw from the seed which hosts are clogged, one after the other, and freed in another order; `apply` it.
+
+        Args:
+            at: When it begins.
+            for_: Seconds until the last one is free.
+            hosts: Some of these; None for all that have been added.
+        """
+        drawn = Story(tuple(swizzle(self.chance("swizzle", at), list(hosts or self._hosts), at=at, for_=for_)))
+        self.apply(drawn, grace=self._grace)
         return drawn
 
     async def calm(self) -> None:
@@ -218,14 +234,16 @@ class Simulation(Verbs):
         self._starts = itertools.count(1)
         self._network = Network(partial(self.chance, "network"), self._moments, self._latency)
         try:
-            with stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0)):
+            clocks = stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0))
+            with clocks, full_disks(lambda: here.get() in self._full):
                 await self._tell(scenario, until)
         finally:
             self._ended_at = elapsed()
 
     async def _tell(self, scenario: Scenario | None, until: float) -> None:
         self._calm = trio.Event()
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
             for host in self._hosts.values():
                 nursery.start_soon(host.live, self._open, self._introduce, name=host.name)
             nursery.start_soon(self._check_for_ever)
@@ -263,18 +281,32 @@ class Simulation(Verbs):
         else:
             await scenario(self)
 
-    def _open(self, host: Host) -> Any:
+    def duplicate(self, name: str) -> Mended:
+        """Start another host, whose node has the same name and certificate, and runs the same. Mended, it dies."""
+        assert self._nursery is not None
+        machine = f"{name}.twin-{next(self._numbers)}"
+        twin = Host(name, self._mains[name], self.host(name).options)
+        self._nursery.start_soon(twin.live, partial(self._open, machine=machine), self._introduce, name=machine)
+
+        def end() -> None:
+            self.network.crash(machine)
+            twin.switch(on=False)
+
+        return self._begun("duplicate", name, "", end)
+
+    def _open(self, host: Host, *, machine: str = "") -> Any:
+        machine = machine or host.name
         start = next(self._starts)
         incarnation = f"{self.chance('incarnation', host.name, start).getrandbits(128):032x}"
         ticks = itertools.count()
         options: dict[str, Any] = {
-            "transport": self.network.transport(host.name),
+            "transport": self.network.transport(machine, host.name),
             "stall_warning": None,
             "slice_clock": lambda: next(ticks) * _TICK,
             "new_incarnation": lambda: incarnation,
         }
-        self._note("start", host.name, "", "")
-        return open_node(host.name, **(options | host.options | {"listen": address_of(host.name)}))
+        self._note("start", machine, "", "")
+        return open_node(host.name, **(options | host.options | {"listen": address_of(machine)}))
 
     def _introduce(self, node: Node) -> None:
         assert node._remoting is not None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from hypothesis import strategies as st
 
-from .faults import KINDS, Fault, Story
+from .faults import KINDS, Fault, Story, kinds_for
 
 _TENTHS = 10
 """Times are whole tenths of a second: they shrink well and read well."""
@@ -38,14 +38,11 @@ def stories(
 
     Args:
         hosts: To which something may happen.
-        kinds: Some of `faults.KINDS`; None for all for which there are hosts enough.
+        kinds: Some of `faults.KINDS`; None for all usual ones for which there are hosts enough.
         for_: Seconds in which faults begin, and the longest that one lasts.
         at_most: Faults.
     """
-    able = [kind for kind in (KINDS if kinds is None else kinds) if KINDS[kind].hosts <= len(hosts)]
-    if not able:
-        raise ValueError(f"{len(hosts)} hosts are too few for such faults")
-    fault = st.one_of([_faults(kind, hosts, for_) for kind in able])
+    fault = st.one_of([_faults(kind, hosts, for_) for kind in kinds_for(len(hosts), kinds)])
     return st.lists(fault, max_size=at_most).map(lambda faults: Story(tuple(faults)))
 
 
@@ -53,7 +50,8 @@ def _faults(kind: str, hosts: Sequence[str], for_: float) -> st.SearchStrategy[F
     places = st.permutations(hosts).map(lambda order: tuple(order[: KINDS[kind].hosts]))
     begins = _seconds(0, for_)
     lasts = _seconds(1 / _TENTHS, for_) if KINDS[kind].lasts else st.just(0.0)
-    return st.builds(Fault, st.just(kind), places, begins, lasts)
+    said = st.tuples(*(st.tuples(st.just(name), _seconds(*span)) for name, span in KINDS[kind].drawn.items()))
+    return st.builds(Fault, st.just(kind), places, begins, lasts, said)
 
 
 def _seconds(least: float, greatest: float) -> st.SearchStrategy[float]:

@@ -13,7 +13,7 @@ from .hindrances import Hindrances
 from .hosts import Host
 from .lanes import Way
 from .moments import Moments
-from .network import Latency, Network
+from .network import LATENCY, Latency, Network
 
 
 class Mended:
@@ -50,6 +50,7 @@ class Verbs:
             host.is_on = True
         self._skews: dict[str, float] = {}
         self._off = Hindrances[str, None]()
+        self._full = Hindrances[str, None]()
         self._broken: dict[int, Mended] = {}
         self._numbers = itertools.count(1)
 
@@ -74,6 +75,27 @@ class Verbs:
         """Let nothing arrive from one host at another one."""
         return self._begun("one-way block", sender, receiver, self.network.block((sender, receiver)))
 
+    def hold(self, sender: str, receiver: str) -> Mended:
+        """Hold back what is sent on links from one host to another; it arrives later, in order. New links open."""
+        return self._begun("hold", sender, receiver, self.network.hold((sender, receiver)))
+
+    def refuse(self, caller: str, host: str) -> Mended:
+        """Let one host hear from another that nobody listens there, whenever it opens a link."""
+        return self._begun("refusal", caller, host, self.network.refuse((caller, host)))
+
+    def stall(self, caller: str, host: str) -> Mended:
+        """Let no link come about that one host opens to another: first packets are lost, or handshakes get stuck."""
+        return self._begun("stall", caller, host, self.network.stall((caller, host)))
+
+    def narrow(self, one: str, other: str) -> Mended:
+        """Let links between two hosts take one message at a time, as where a reader is slow or a window small."""
+        return self._begun("narrow", one, other, self.network.narrow((one, other), (other, one)))
+
+    def jitter(self, one: str, other: str, greatest: float = 1.0) -> Mended:
+        """Let each message between two hosts take its own time, from hardly any to `greatest` seconds."""
+        end = self.network.slow((LATENCY[0], greatest), (one, other), (other, one))
+        return self._begun("jitter", one, other, end, f": up to {greatest:g} s")
+
     def slow(self, one: str, other: str, latency: Latency = (0.2, 1.0)) -> Mended:
         """Let messages between two hosts take long."""
         end = self.network.slow(latency, (one, other), (other, one))
@@ -95,6 +117,17 @@ class Verbs:
         """Part one host from all others."""
         return self._begun("isolation", name, "", self.network.block(*self._ways(name)))
 
+    def clog(self, name: str) -> Mended:
+        """Hold back what is sent on links from one host and to it."""
+        return self._begun("clog", name, "", self.network.hold(*self._ways(name)))
+
+    def full_disk(self, name: str) -> Mended:
+        """Let a host's disk be full: of what the library writes there, keys and certificates, half is written.
+
+        Files that your own program writes are none of the simulation's.
+        """
+        return self._begun("full disk", name, "", self._full.begin(None, name))
+
     def skew(self, name: str, seconds: float) -> Mended:
         """Let the clock on a host's wall, ``time.time()``, be ahead by so many seconds; negative is behind."""
         self._skews[name] = self._skews.get(name, 0.0) + seconds
@@ -102,7 +135,12 @@ class Verbs:
         def end() -> None:
             self._skews[name] -= seconds
 
-        return self._begun("clock", name, "", end, f": ahead by {seconds:g} s")
+        return self._begun("skew", name, "", end, f": ahead by {seconds:g} s")
+
+    def jump(self, name: str, seconds: float) -> None:
+        """Let the clock on a host's wall jump ahead by so many seconds, for good; negative is back."""
+        self._skews[name] = self._skews.get(name, 0.0) + seconds
+        self._note("fault", name, "", f"clock jump: ahead by {seconds:g} s")
 
     def crash(self, name: str) -> Mended:
         """Kill what runs on a host: others notice, and nobody listens there. Mended, it starts anew."""
