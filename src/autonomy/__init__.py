@@ -12,6 +12,7 @@ from ._actors.mailbox import Mailbox
 from ._sansio.backoff import Backoff
 from ._sansio.keepalive import Liveness
 from ._sansio.members import ZoneInfo
+from ._sansio.points import buggify
 from ._sansio.reports import DeadLetter, Down, NodeStatistics, WorkerInfo
 from ._sansio.restarts import ChildSpec, Escalate, Restart, Resume, Stop
 from ._sansio.rights import Rights
@@ -83,6 +84,7 @@ __all__ = [
     "WorkerStopped",
     "Zone",
     "ZoneInfo",
+    "buggify",
     "debug",
     "error",
     "errors",

@@ -27,6 +27,7 @@ from trio.lowlevel import (
 
 from .._sansio.credit import Room
 from .._sansio.envelope import Envelope
+from .._sansio.points import buggify
 from .parking import WAKE
 
 
@@ -181,7 +182,7 @@ class Reserved:
 
     def taken(self) -> None:
         """A message was taken. Many free places are shared out better than one, so nothing is done until half are."""
-        if self._someone_waits and 2 * self._places.used() <= self._places.capacity:
+        if self._someone_waits and (2 * self._places.used() <= self._places.capacity or buggify("few places")):
             self.serve()
 
     def serve(self) -> None:

@@ -14,6 +14,7 @@ import trio
 from .._sansio import codec
 from .._sansio.frames import Frame
 from .._sansio.keepalive import Keepalive, Liveness
+from .._sansio.points import buggify
 from ..abc import Link
 
 MESSAGE: Final = 2**17
@@ -81,7 +82,8 @@ class Connection:
         frames = self._frames
         batch: list[bytes] = []
         size = 0
-        while frames and size < MESSAGE and len(batch) < _MOST:
+        most = 1 if buggify("short message") else _MOST
+        while frames and size < MESSAGE and len(batch) < most:
             encoded = codec.encode(frames.popleft())
             size += len(encoded)
             batch.append(encoded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from .faults import Story
@@ -39,6 +39,7 @@ class Report:
         moments: Everything that was noted, in order.
         trace_hash: The same for two runs that were the same, moment by moment.
         sometimes: How often each condition of `Simulation.sometimes` was seen to hold.
+        points: How often each point of `autonomy.buggify` that the run came by said yes.
     """
 
     seed: int
@@ -46,6 +47,7 @@ class Report:
     moments: tuple[Moment, ...]
     trace_hash: str
     sometimes: dict[str, int]
+    points: dict[str, int] = field(default_factory=dict)
 
     @property
     def again(self) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final
 import trio
 import trio.testing
 
+from .._sansio.points import deciding
 from ..node import Node, open_node
 from .chance import derive, seed_scheduler
 from .chaos import GRACE, draw, play_out, swizzle
@@ -27,6 +28,7 @@ from .faults import Story
 from .hosts import Host, Main
 from .moments import Moments
 from .network import LATENCY, Latency, Network, address_of
+from .odd_turns import OddTurns
 from .runs import SEED, Report, SimulationFailed
 from .stand_ins import here, stand_ins
 from .verbs import Mended, Verbs
@@ -62,6 +64,7 @@ class Simulation(Verbs):
         seed: Everything that is left to chance follows from it. None for the environment variable AUTONOMY_SIM_SEED, or
             a new one; a failure names it.
         latency: Least and greatest seconds that a message takes.
+        buggify: The share of points of `autonomy.buggify`, in the library and in your program, that are alive in a run.
         story: What breaks, instead of all that `chaos` and `apply` would break: a run made again with less of it.
 
     Attributes:
@@ -73,6 +76,7 @@ class Simulation(Verbs):
         seed: int | None = None,
         *,
         latency: Latency = LATENCY,
+        buggify: float = 0.25,
         story: Story | None = None,
     ) -> None:
         if seed is None and story is not None:
@@ -82,6 +86,8 @@ class Simulation(Verbs):
         self.seed = seed
         super().__init__()
         self._latency = latency
+        self._buggify = buggify
+        self._odd_turns = OddTurns(self.chance, buggify)
         self._mains: dict[str, Main | None] = {}
         self._nursery: trio.Nursery | None = None
         self._always: list[Callable[[Simulation], object]] = []
@@ -230,12 +236,13 @@ class Simulation(Verbs):
 
         self._moments = Moments(elapsed)
         self._begin_anew()
+        self._odd_turns = OddTurns(self.chance, self._buggify)
         self._seen = dict.fromkeys(self._sometimes, 0)
         self._starts = itertools.count(1)
         self._network = Network(partial(self.chance, "network"), self._moments, self._latency)
         try:
             clocks = stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0))
-            with clocks, full_disks(lambda: here.get() in self._full):
+            with clocks, full_disks(lambda: here.get() in self._full), deciding(self._odd_turns.decide):
                 await self._tell(scenario, until)
         finally:
             self._ended_at = elapsed()
@@ -328,7 +335,8 @@ class Simulation(Verbs):
 
     def _report(self) -> Report:
         assert self._moments is not None
-        return Report(self.seed, self._ended_at, tuple(self._moments.all), self._moments.hash(), dict(self._seen))
+        moments, seen, turns = self._moments, dict(self._seen), self._odd_turns.taken
+        return Report(self.seed, self._ended_at, tuple(moments.all), moments.hash(), seen, turns)
 
 
 def _name_of(check: object) -> str:
