@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -28,6 +29,7 @@ from ._mixed.mixture import current_mixture
 from ._mixed.worlds import in_asyncio
 from ._sansio.address import check_node_name
 from ._sansio.members import ZoneInfo, prefix_of
+from ._sansio.options import NodeOptions
 
 _log = logs.get_logger("node")
 N = TypeVar("N", bound=Any)
@@ -180,6 +182,31 @@ def signals(received: Callable[[int], None], soon: Callable[[int], None]) -> Gen
             signal.signal(number, handler)
 
 
+class Machine:
+    """What programs run on: this process, with its signals, its log and its exit code. A simulation has others."""
+
+    def last_resort(self) -> LastResort:
+        """Return what ends the process if nothing else does."""
+        return LastResort()
+
+    def logging(self, environment: Environment) -> AbstractContextManager[None]:
+        """Return the block in which log lines are written."""
+        return logging_as(environment)
+
+    def signals(self, received: Callable[[int], None], soon: Callable[[int], None]) -> AbstractContextManager[None]:
+        """Return the block in which signals are told of."""
+        return signals(received, soon)
+
+    def opening(self, options: NodeOptions, opening: AbstractAsyncContextManager[N]) -> AbstractAsyncContextManager[N]:
+        """Return what opens a node here, given what the program would have opened."""
+        del options
+        return opening
+
+
+machine: ContextVar[Machine] = ContextVar("autonomy_machine", default=Machine())  # noqa: B039  # it has no state
+"""What the program runs on that runs here."""
+
+
 class Program(Generic[N]):
     """A whole program around one node: ``main``, the wait for a signal, and an end in good order.
 
@@ -209,7 +236,8 @@ class Program(Generic[N]):
         self._main = main
         self._wait = wait
         self._beside = beside
-        self._last_resort = LastResort()
+        self._machine = machine.get()
+        self._last_resort = self._machine.last_resort()
         self._everything = trio.CancelScope()
         self._program = trio.CancelScope()
 
@@ -235,7 +263,7 @@ class Program(Generic[N]):
                 def soon(count: int) -> None:
                     (self._program if count == 1 else self._everything).cancel()
 
-                with signals(received, soon):
+                with self._machine.signals(received, soon):
                     outcome: BaseException | None = None
                     try:
                         async with self._beside(node):

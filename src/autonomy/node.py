@@ -431,7 +431,7 @@ class Node(Calls):
         if http_server is not None and not isinstance(http_server, HttpServer):
             raise TypeError(f"http_server must be an HttpServer, such as HttpServer(app), got {http_server!r:.80}")
         environment = _host.Environment.read(os.environ)
-        with _host.logging_as(environment):
+        with _host.machine.get().logging(environment):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
@@ -546,6 +546,7 @@ def open_node(
         raise ValueError(f"the name of a node of this zone begins with {zone.prefix!r}, got {options.name!r:.300}")
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
-    return opened(
+    opening = opened(
         lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials, directory)
     )
+    return _host.machine.get().opening(options, opening)

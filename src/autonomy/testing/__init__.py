@@ -30,6 +30,7 @@ from .linearizability import check_linearizable
 from .models import Counter, KeyedRegister, Model, Queue, Register, Set
 from .moments import Moment
 from .plays import Performance, perform, replay, search, shrink
+from .programs import ProgramFailed
 from .report import write_report
 from .runs import Report, SimulationFailed
 from .simulation import Simulation
@@ -52,6 +53,7 @@ __all__ = [
     "Moment",
     "NotRecovered",
     "Performance",
+    "ProgramFailed",
     "Queue",
     "Record",
     "Register",

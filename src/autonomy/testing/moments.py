@@ -13,7 +13,8 @@ class Moment:
 
     Attributes:
         at: Virtual seconds since the beginning.
-        kind: ``"send"``, ``"receive"``, ``"link"``, ``"fault"``, ``"heal"``, ``"start"``, ``"stop"``, ``"note"``.
+        kind: ``"send"``, ``"receive"``, ``"link"``, ``"fault"``, ``"heal"``, ``"start"``, ``"stop"``,
+            ``"print"``, ``"note"``.
         node: Where.
         peer: The other node, if there is one.
         number: The same for the sending and the receiving of one thing, and for the begin and the end of one fault.

@@ -59,6 +59,15 @@ class Report:
         """What was broken and mended."""
         return [moment for moment in self.moments if moment.kind in ("fault", "heal")]
 
+    @property
+    def output(self) -> dict[str, list[str]]:
+        """The lines that each host has printed; a host that printed none is not in it."""
+        lines: dict[str, list[str]] = {}
+        for moment in self.moments:
+            if moment.kind == "print":
+                lines.setdefault(moment.node, []).append(moment.text)
+        return lines
+
     def story(self) -> str:
         """Return the faults and the last moments, for people."""
         faults = "\n".join(map(str, self.faults)) or "  (none)"

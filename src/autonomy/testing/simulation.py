@@ -11,8 +11,9 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from .hosts import Host, Main
 from .moments import Moments
 from .network import LATENCY, Latency, Network, address_of
 from .odd_turns import OddTurns
+from .programs import Program
 from .runs import SEED, Report, SimulationFailed
 from .stand_ins import here, stand_ins
 from .verbs import Mended, Verbs
@@ -88,7 +90,6 @@ class Simulation(Verbs):
         self._latency = latency
         self._buggify = buggify
         self._odd_turns = OddTurns(self.chance, buggify)
-        self._mains: dict[str, Main | None] = {}
         self._nursery: trio.Nursery | None = None
         self._always: list[Callable[[Simulation], object]] = []
         self._sometimes: dict[str, Callable[[Simulation], object]] = {}
@@ -116,15 +117,48 @@ class Simulation(Verbs):
             main: Runs on it at each start; the node stays up when it returns.
             options: As for `open_node`.
         """
-        if name in self._hosts:
-            raise ValueError(f"there is a host {name!r} already")
-        self._hosts[name] = host = Host(name, main, options)
-        self._mains[name] = main
+        return self._add(Host(name, main, options))
+
+    def _add(self, host: Host) -> Host:
+        if host.name in self._hosts:
+            raise ValueError(f"there is a host {host.name!r} already")
+        self._hosts[host.name] = host
         return host
 
     def nodes(self, name: str, count: int, main: Main | None = None, **options: Any) -> list[Host]:
         """Add hosts that do the same: ``name-0``, ``name-1`` and so on."""
         return [self.node(f"{name}-{number}", main, **options) for number in range(count)]
+
+    def program(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        folder: str | os.PathLike[str] | None = None,
+        modules: Sequence[str | os.PathLike[str]] = (),
+    ) -> Host:
+        """Add a host that runs a program file as it is, from its first line at each start.
+
+        Args:
+            name: Of the host, and of its node in full: ``{cluster}-{zone}-{node}`` if `environment` has CLUSTER and
+                ZONE.
+            path: A Python file that ends in ``Node.start(main)``, or in ``trio.run(main)`` with `open_node` in it.
+            environment: Its variables, all of them, but that NODE is `name` unless it says otherwise.
+            arguments: What follows the file in ``sys.argv``.
+            folder: The one it works in, by ``os.getcwd()``; None for that of this process.
+            modules: Folders whose modules each host imports for itself, besides that of the file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        file = Path(path).absolute()
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no program file {str(path)!r}")
+        own = [Path(one).absolute() for one in modules]
+        program = Program(file, dict(environment or {}), tuple(arguments), Path(folder or ".").absolute(), own)
+        return self._add(Host(name, None, {}, program))
 
     # --- what must hold
 
@@ -229,10 +263,10 @@ class Simulation(Verbs):
         return self.report
 
     async def _run(self, scenario: Scenario | None, until: float) -> None:
-        began = trio.current_time()
+        clock, began = trio.lowlevel.current_clock(), trio.current_time()
 
-        def elapsed() -> float:
-            return trio.lowlevel.current_clock().current_time() - began
+        def elapsed() -> float:  # also in threads
+            return clock.current_time() - began
 
         self._moments = Moments(elapsed)
         self._begin_anew()
@@ -241,8 +275,12 @@ class Simulation(Verbs):
         self._starts = itertools.count(1)
         self._network = Network(partial(self.chance, "network"), self._moments, self._latency)
         try:
-            clocks = stand_ins(self.chance("programs"), lambda host: self._skews.get(host, 0.0))
-            with clocks, full_disks(lambda: here.get() in self._full), deciding(self._odd_turns.decide):
+            places = stand_ins(
+                self.chance("programs"),
+                lambda host: self._skews.get(host, 0.0),
+                lambda host, line: self._note("print", host, "", line),
+            )
+            with places, full_disks(lambda: here.get() in self._full), deciding(self._odd_turns.decide):
                 await self._tell(scenario, until)
         finally:
             self._ended_at = elapsed()
@@ -292,7 +330,7 @@ class Simulation(Verbs):
         """Start another host, whose node has the same name and certificate, and runs the same. Mended, it dies."""
         assert self._nursery is not None
         machine = f"{name}.twin-{next(self._numbers)}"
-        twin = Host(name, self._mains[name], self.host(name).options)
+        twin = self.host(name).twin()
         self._nursery.start_soon(twin.live, partial(self._open, machine=machine), self._introduce, name=machine)
 
         def end() -> None:

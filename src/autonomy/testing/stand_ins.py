@@ -7,6 +7,7 @@ use instead. What a program has taken before (``from time import time``) is out 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import random
@@ -14,8 +15,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from random import Random
 from typing import Any, Final, NoReturn, TypeVar
@@ -23,6 +24,8 @@ from unittest.mock import patch
 
 import outcome
 import trio
+
+from . import processes
 
 T = TypeVar("T")
 EPOCH: Final = 1_767_225_600.0
@@ -33,12 +36,15 @@ here: ContextVar[str] = ContextVar("autonomy_simulated_host", default="")
 
 
 @contextmanager
-def stand_ins(chance: Random, skew: Callable[[str], float]) -> Generator[None]:
+def stand_ins(
+    chance: Random, skew: Callable[[str], float], printed: Callable[[str, str], object] = lambda _host, _line: None
+) -> Generator[None]:
     """Let the simulation answer while the block runs. To be entered within Trio.
 
     Args:
         chance: For all that programs draw by themselves.
         skew: Returns the seconds by which the clock on a host's wall is ahead.
+        printed: Told of each line that a host writes to stdout.
     """
     clock = trio.lowlevel.current_clock().current_time
     began = clock()
@@ -49,6 +55,7 @@ def stand_ins(chance: Random, skew: Callable[[str], float]) -> Generator[None]:
     def wall() -> float:
         return EPOCH + elapsed() + skew(here.get())
 
+    lines = _Lines(printed)
     state = random.getstate()
     random.seed(chance.getrandbits(64))
     with ExitStack() as stack:
@@ -60,20 +67,41 @@ def stand_ins(chance: Random, skew: Callable[[str], float]) -> Generator[None]:
             (time, "monotonic_ns", lambda: int(elapsed() * 1e9)),
             (time, "perf_counter", elapsed),
             (time, "perf_counter_ns", lambda: int(elapsed() * 1e9)),
-            (time, "sleep", _refusing("time.sleep holds the whole zone", "await trio.sleep(…)")),
+            (time, "sleep", _sleep),
             (os, "urandom", chance.randbytes),
             (random, "_urandom", chance.randbytes),  # what random.SystemRandom, and so `secrets`, draws from
             (trio.to_thread, "run_sync", run_in_step),
             (trio.lowlevel, "start_thread_soon", _run_now),  # asyncio's executor, within Trio
+            (trio, "run", _run_trio),
+            (asyncio.Runner, "run", _run_asyncio),
             (trio.from_thread, "run", _run_from_thread),
             (trio.from_thread, "run_sync", _run_sync_from_thread),
             (threading.Thread, "start", _refusing("a thread has a time of its own", "a plain handler, or to_thread")),
             (subprocess.Popen, "__init__", _refusing("a process is outside", "another simulated host")),
             (socket.socket, "connect", _refuse_socket),
             (socket.socket, "bind", _refuse_socket),
+            *processes.stand_ins(lines.write),
         ):
             stack.enter_context(patch.object(target, name, stand_in))
         yield
+
+
+class _Lines:
+    """What hosts write, put together line by line."""
+
+    def __init__(self, printed: Callable[[str, str], object]) -> None:
+        self._printed = printed
+        self._begun: dict[str, str] = {}
+
+    def write(self, text: str) -> bool:
+        """Take what is written here; returns False if that is on no host."""
+        host = here.get()
+        if not host:
+            return False
+        *whole, self._begun[host] = (self._begun.get(host, "") + text).split("\n")
+        for line in whole:
+            self._printed(host, line)
+        return True
 
 
 def _refusing(why: str, instead: str) -> Callable[..., NoReturn]:
@@ -157,8 +185,10 @@ def _run_from_thread(afn: Callable[..., Awaitable[T]], *args: object, trio_token
     step: _Step | None = getattr(_mine, "step", None)
     if step is None:
         raise RuntimeError("this is a thread that no simulated program started")
-    step.said.put(("call", lambda: afn(*args)))
-    is_fine, result = step.told.get()
+    own = processes.process.get()
+    with nullcontext() if own is None else own.modules.out_of_reach():
+        step.said.put(("call", lambda: afn(*args)))
+        is_fine, result = step.told.get()
     if not is_fine:
         raise result
     return result  # type: ignore[no-any-return]
@@ -169,3 +199,26 @@ def _run_sync_from_thread(fn: Callable[..., T], *args: object, trio_token: objec
         return fn(*args)
 
     return _run_from_thread(run, trio_token=trio_token)
+
+
+_usual_run = trio.run
+
+
+def _run_trio(async_fn: Callable[..., Awaitable[T]], *args: object, **options: Any) -> T:
+    """Stand in for ``trio.run``: in a thread of a program, the simulation's own Trio runs it."""
+    if getattr(_mine, "step", None) is None:
+        return _usual_run(async_fn, *args, **options)  # which says that there is one already
+    return _run_from_thread(async_fn, *args)
+
+
+def _sleep(seconds: float) -> None:
+    if getattr(_mine, "step", None) is None:
+        _refusing("time.sleep holds the whole zone", "await trio.sleep(…)")()
+    _run_from_thread(trio.sleep, seconds)
+
+
+def _run_asyncio(runner: object, coro: object, **options: object) -> NoReturn:
+    del runner, options
+    if isinstance(coro, Coroutine):
+        coro.close()  # or it would complain that nobody awaited it
+    _refusing("an asyncio loop has a time of its own", "Node.start(main); what it awaits may be asyncio's")()
