@@ -23,6 +23,7 @@ SELF_CONTAINED = (
     "06_timers",
     "07_blocking_code",
     "19_asyncio_in_workers",
+    "20_asyncio_program",
 )
 
 
@@ -190,6 +191,95 @@ def test_programs_reach_each_other_by_name(tmp_path: Path) -> None:
     assert report.output == {"shop": ["hello from @shop", "closed"]}
 
 
+def test_relative_paths_lead_into_the_hosts_own_folder(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        import os
+        from pathlib import Path
+        from autonomy import Node
+
+        async def main(node):
+            Path("data").mkdir()
+            with open("data/name", "w") as file:
+                file.write(node.name)
+            os.chdir("data")
+            os.rename("name", "called")
+            print(Path("called").read_text(), os.listdir(), Path("name").exists(), Path.cwd().name)
+
+        Node.start(main)
+        """,
+    )
+    here = Path.cwd()
+
+    sim = Simulation(1)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        sim.program(name, path, folder=tmp_path / name)
+    output = sim.run(until=1).output
+
+    assert output == {name: [f"{name} ['called'] False data"] for name in ("a", "b")}
+    assert (tmp_path / "a" / "data" / "called").read_text() == "a"
+    assert Path.cwd() == here
+
+
+def test_asyncio_programs_are_turned_off_and_on_like_others(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        import asyncio
+        from autonomy import aio
+
+        class Clock:
+            async def handle_message(self, context, message):
+                await asyncio.sleep(0.5)
+                await context.reply(f"{asyncio.get_running_loop().time():.1f}")
+
+        async def main():
+            async with aio.open_node() as node:
+                await node.start_worker("clock", Clock())
+                async with asyncio.timeout(2):
+                    print(*await asyncio.gather(node.send_and_receive("clock", ""), asyncio.sleep(1, node.name)))
+                await asyncio.Event().wait()
+
+        asyncio.run(main())
+        """,
+    )
+
+    async def scenario(sim: Simulation) -> None:
+        a = await sim.host("a").up()
+        await sim.host("b").up()
+        await trio.sleep(2)
+        assert await a.send_and_receive("clock@b", "") == "2.5"
+        with sim.crash("b"):
+            await trio.sleep(1)
+        await trio.sleep(2)
+
+    sim = Simulation(1)
+    for name in ("a", "b"):
+        sim.program(name, path)
+    report = sim.run(scenario)
+
+    assert [len(lines) for lines in report.output.values()] == [1, 2]
+
+
+def test_what_an_asyncio_program_raises_comes_out_bare(tmp_path: Path) -> None:
+    source = """
+        import asyncio
+
+        async def main():
+            await asyncio.sleep(1)
+            raise LookupError("no such thing")
+
+        asyncio.run(main())
+        """
+
+    cause, text = failure(written(tmp_path, source))
+
+    assert isinstance(cause, LookupError)
+    assert 'program.py", line 6, in main' in text
+
+
 def test_what_is_printed_is_part_of_the_run() -> None:
     report = run(EXAMPLES / "06_timers.py")
 
@@ -285,7 +375,6 @@ def test_what_main_raises_shows_the_programs_lines(tmp_path: Path) -> None:
         ("import threading; threading.Thread(target=print).start()", "Use a plain handler, or to_thread"),
         ("import subprocess; subprocess.run(['true'])", "Use another simulated host"),
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "Use messages to another simulated host"),
-        ("import asyncio; asyncio.run(asyncio.sleep(1))", "what it awaits may be asyncio's"),
     ],
 )
 def test_what_leads_outside_is_refused_with_what_to_do_instead(tmp_path: Path, does: str, instead: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
+import os
 import random
 import secrets
 import socket
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -119,8 +122,9 @@ def listen() -> None:
         lambda: socket.create_connection(("127.0.0.1", 9)),
         listen,
         lambda: time.sleep(1),
+        lambda: asyncio.run(asyncio.sleep(1)),
     ],
-    ids=["thread", "process", "connection", "listener", "sleep"],
+    ids=["thread", "process", "connection", "listener", "sleep", "loop"],
 )
 def test_what_leads_outside_is_refused_with_what_to_do_instead(reach_out: Callable[[], object]) -> None:
     async def main(node: Node) -> None:
@@ -133,12 +137,49 @@ def test_what_leads_outside_is_refused_with_what_to_do_instead(reach_out: Callab
         sim.run(until=5)
 
 
+def test_blocking_takes_virtual_time_where_it_may_block() -> None:
+    woken: list[float] = []
+
+    async def main(node: Node) -> None:
+        await trio.to_thread.run_sync(time.sleep, 1.5)
+        woken.append(time.monotonic())
+
+    sim = Simulation(1)
+    sim.node("alone", main)
+    sim.run(until=5)
+
+    assert woken == [1.5]
+
+
+def test_what_a_host_prints_is_in_the_report_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    async def main(node: Node) -> None:
+        sys.stdout.write("one ")
+        await trio.sleep(1)
+        sys.stdout.write(f"{node.name}\ntwo\n")
+
+    async def scenario(sim: Simulation) -> None:
+        sys.stdout.write("of the test\n")
+        await trio.sleep(2)
+
+    sim = Simulation(1)
+    sim.node("a", main)
+    sim.node("b", main)
+    report = sim.run(scenario)
+
+    assert report.output == {"a": ["one a", "two"], "b": ["one b", "two"]}
+    assert capsys.readouterr().out == "of the test\n"
+
+
 def test_afterwards_everything_is_as_it_was() -> None:
-    before = [time.time, time.sleep, trio.to_thread.run_sync, threading.Thread.start, socket.socket.connect]
+    def exchanged() -> list[object]:
+        times = [time.time, time.sleep, trio.to_thread.run_sync, threading.Thread.start, socket.socket.connect]
+        return [*times, trio.run, asyncio.run, os.environ, sys.argv, sys.stdout, open, os.stat, builtins.__import__]
+
+    before = exchanged()
     random.seed(5)
     drawn = random.Random(5).random()
 
     answers(1)
 
-    assert [time.time, time.sleep, trio.to_thread.run_sync, threading.Thread.start, socket.socket.connect] == before
+    assert exchanged() == before
     assert random.random() == drawn

@@ -1,7 +1,8 @@
 """What each process has for itself, for programs that share one: environment, arguments, folder, output, modules.
 
 `process` says whose code runs. What is global to an interpreter is exchanged, while a simulation runs, for things that
-look there; outside of programs they are what they were. Next: `own_modules`, for what programs import.
+look there; outside of programs they are what they were. Next: `own_modules`, for what programs
+import, and `folders`.
 """
 
 from __future__ import annotations
@@ -51,21 +52,11 @@ def stand_ins(printed: Callable[[str], bool]) -> list[tuple[object, str, object]
     """
     return [
         (os, "environ", _Environment(os.environ)),
-        (os, "getcwd", _answering(os.getcwd, lambda own: own.folder)),
-        (os, "getcwdb", _answering(os.getcwdb, lambda own: os.fsencode(own.folder))),
         (sys, "argv", _Arguments(sys.argv)),
         (sys, "stdout", _Output(sys.stdout, printed)),
         (builtins, "__import__", _import),
         (importlib, "import_module", _import_module),
     ]
-
-
-def _answering(usual: Callable[[], Any], own: Callable[[Process], Any]) -> Callable[[], Any]:
-    def answer() -> Any:
-        current = process.get()
-        return usual() if current is None else own(current)
-
-    return answer
 
 
 class _Environment(MutableMapping[str, str]):

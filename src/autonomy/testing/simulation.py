@@ -144,10 +144,11 @@ class Simulation(Verbs):
         Args:
             name: Of the host, and of its node in full: ``{cluster}-{zone}-{node}`` if `environment` has CLUSTER and
                 ZONE.
-            path: A Python file that ends in ``Node.start(main)``, or in ``trio.run(main)`` with `open_node` in it.
+            path: A Python file that ends in ``Node.start(main)``, in ``trio.run(main)`` with `open_node` in it, or in
+                ``asyncio.run(main())`` with `autonomy.aio`.
             environment: Its variables, all of them, but that NODE is `name` unless it says otherwise.
             arguments: What follows the file in ``sys.argv``.
-            folder: The one it works in, by ``os.getcwd()``; None for that of this process.
+            folder: The one it works in; None for that of this process.
             modules: Folders whose modules each host imports for itself, besides that of the file.
 
         Raises:

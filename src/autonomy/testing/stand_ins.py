@@ -25,7 +25,9 @@ from unittest.mock import patch
 import outcome
 import trio
 
-from . import processes
+from .._mixed.guest import GuestRun
+from . import folders, processes
+from .loops import join, run_in_loop
 
 T = TypeVar("T")
 EPOCH: Final = 1_767_225_600.0
@@ -73,7 +75,9 @@ def stand_ins(
             (trio.to_thread, "run_sync", run_in_step),
             (trio.lowlevel, "start_thread_soon", _run_now),  # asyncio's executor, within Trio
             (trio, "run", _run_trio),
-            (asyncio.Runner, "run", _run_asyncio),
+            (asyncio, "run", _run_asyncio),
+            (asyncio.Runner, "run", lambda _runner, coro, **_options: _run_asyncio(coro)),
+            (GuestRun, "join", join),
             (trio.from_thread, "run", _run_from_thread),
             (trio.from_thread, "run_sync", _run_sync_from_thread),
             (threading.Thread, "start", _refusing("a thread has a time of its own", "a plain handler, or to_thread")),
@@ -81,6 +85,7 @@ def stand_ins(
             (socket.socket, "connect", _refuse_socket),
             (socket.socket, "bind", _refuse_socket),
             *processes.stand_ins(lines.write),
+            *folders.stand_ins(),
         ):
             stack.enter_context(patch.object(target, name, stand_in))
         yield
@@ -217,8 +222,10 @@ def _sleep(seconds: float) -> None:
     _run_from_thread(trio.sleep, seconds)
 
 
-def _run_asyncio(runner: object, coro: object, **options: object) -> NoReturn:
-    del runner, options
-    if isinstance(coro, Coroutine):
+def _run_asyncio(coro: Coroutine[Any, Any, T], **options: object) -> T:
+    del options
+    if getattr(_mine, "step", None) is None:
         coro.close()  # or it would complain that nobody awaited it
-    _refusing("an asyncio loop has a time of its own", "Node.start(main); what it awaits may be asyncio's")()
+        _refusing("an asyncio loop has a time of its own", "await: what a handler awaits may be asyncio's")()
+    result: T = _run_from_thread(run_in_loop, coro)
+    return result
