@@ -1,12 +1,12 @@
 """A small simulated zone for tests: a counter on one host, clients on others, and faults.
 
-``python -m tests.simulated SEED`` prints its trace. It perturbs its own memory first, for what only looks the same
-because nothing moved.
+``python -m tests.simulated SEED`` prints what tells its run from others, and the same of a `World`. It perturbs its own
+memory first, for what only looks the same because nothing moved.
 """
 
 from __future__ import annotations
 
-import random
+import logging
 import sys
 from contextlib import ExitStack, suppress
 
@@ -14,6 +14,7 @@ import trio
 
 from autonomy import Context, Node, NoReply
 from autonomy.testing import Report, Simulation
+from autonomy.testing.sweeping import perturbed
 
 
 class Counter:
@@ -80,6 +81,13 @@ def troubled(seed: int) -> Report:
 
 
 if __name__ == "__main__":
-    kept = [object() for _ in range(random.SystemRandom().randrange(100_000))]  # elsewhere in memory each time
-    report = troubled(int(sys.argv[1]))
-    print(report.trace_hash, len(report.moments), len(report.faults))  # noqa: T201  # it is a program
+    from .simulated_world import Plan, World
+
+    logging.disable(logging.CRITICAL)  # what goes wrong is wanted
+    kept = perturbed()
+    for report in (
+        troubled(int(sys.argv[1])),
+        World(int(sys.argv[1]), Plan(nodes=3, clients=6, seconds=25)).run().report,
+    ):
+        print(report.trace_hash, len(report.moments), len(report.faults))  # noqa: T201  # it is a program
+    kept.clear()

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import trio
 
@@ -14,25 +9,6 @@ from autonomy import Node, NodeDown
 from autonomy.testing import Fault, Simulation, SimulationFailed, Story
 
 from .simulated import Counter, bank, small_zone, troubled, troubles
-
-ROOT = Path(__file__).parent.parent
-
-
-def trace_in_a_process_of_its_own(seed: int, hash_seed: str) -> str:
-    environment = os.environ | {
-        "PYTHONHASHSEED": hash_seed,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "AUTONOMY_LOGGING": "0",
-    }
-    command = [sys.executable, "-m", "tests.simulated", str(seed)]
-    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
-    return ended.stdout
-
-
-def test_the_same_seed_is_the_same_run_in_every_process() -> None:
-    traces = {trace_in_a_process_of_its_own(7, hash_seed) for hash_seed in ("1", "2", "random")}
-
-    assert len(traces) == 1
 
 
 def test_another_seed_is_another_run() -> None:
