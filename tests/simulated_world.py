@@ -280,6 +280,7 @@ class Hand:
     async def _hands_on(self, context: Context, message: str) -> None:
         number, target, kind, _ = message.split("|", 3)
         with self._noted(context, int(number), target, kind) as sent:
+            sent.limit = min(context.deadline - trio.current_time(), 30.0)
             await context.forward(target)
             sent.outcome = "sent"
 
@@ -423,7 +424,7 @@ class Chaos:
     async def _break(self, kind: str, hosts: list[str], outage: float) -> None:
         sim, (one, other) = self._sim, hosts
         if kind in ("crash", "power loss"):
-            await self._turn_off(one, outage, power=kind == "crash")
+            await self._turn_off(kind, one, outage)
         elif kind == "reset":
             sim.reset(one, other)
         elif kind == "black hole":
@@ -433,11 +434,11 @@ class Chaos:
             with sim.isolate(one) if kind == "isolate" else verbs[kind](one, other):
                 await trio.sleep(outage)
 
-    async def _turn_off(self, host: str, outage: float, *, power: bool) -> None:
+    async def _turn_off(self, kind: str, host: str, outage: float) -> None:
         if host in self._off or self._sim.host(host).node is None:
             return
         self._off[host] = None
         self._world.history.deaths[host].append(trio.current_time())
-        with self._sim.crash(host) if power else self._sim.power_loss(host):
+        with self._sim.crash(host) if kind == "crash" else self._sim.power_loss(host):
             await trio.sleep(outage)
         del self._off[host]
