@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from autonomy._actors.debts import Debts
 from autonomy._actors.process import Process
 from autonomy._actors.replies import Replies
 from autonomy._actors.router import Router
@@ -19,6 +20,7 @@ from autonomy._exchange.outgoing import Outgoing
 from autonomy._sansio import cargo
 from autonomy._sansio.credit import Room
 from autonomy._sansio.envelope import MESSAGE, REPLY, Envelope
+from autonomy._sansio.reports import Down
 from autonomy._sansio.session import Deliver, Session
 from autonomy._sansio.session_life import Life
 
@@ -186,6 +188,95 @@ def handed_on_conversation_never_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FarConversation, "close", close)
 
 
+def circle_not_seen(patch: pytest.MonkeyPatch) -> None:
+    """Let a request come back to a worker that waits for it."""
+    patch.setattr(Router, "check_cycle", lambda *_: None)
+
+
+def same_object_restarted(patch: pytest.MonkeyPatch) -> None:
+    """Go on with the object that has failed."""
+    original = Process._make_worker
+    made: dict[str, object] = {}
+
+    def make(self: Process) -> object:
+        if self.incarnation not in made:
+            made[self.incarnation] = original(self)
+        return made[self.incarnation]
+
+    patch.setattr(Process, "_make_worker", make)
+
+
+def failed_message_tried_again(patch: pytest.MonkeyPatch) -> None:
+    """Give the message that failed to the next object, too."""
+    original = Process._handler_failed
+
+    def failed(self: Process, envelope: Envelope, error: Exception, *, answered: bool) -> None:
+        original(self, envelope, error, answered=answered)
+        if not self._resumes and envelope.kind == MESSAGE and self.queue.used() < self.queue.capacity:
+            self.queue.add(envelope)
+
+    patch.setattr(Process, "_handler_failed", failed)
+
+
+def forgotten_request_not_answered(patch: pytest.MonkeyPatch) -> None:
+    """Say nothing when a handler returns without replying."""
+    patch.setattr(Debts, "unanswered", lambda *_: None)
+
+
+def sender_without_its_node(patch: pytest.MonkeyPatch) -> None:
+    """Take a sender on another node for one of this."""
+    patch.setattr(Incoming, "_sender", lambda self, name: f"{name}@{self._runtime.name}")
+
+
+def watch_fires_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """Tell of an end that is none: another object goes on."""
+    original = Process._leave_nothing
+
+    def leave_nothing(self: Process) -> None:
+        original(self)
+        watchers, self.watchers = self.watchers or [], None
+        for lookout in watchers:
+            lookout.report(Down(self.address, self.incarnation, "failed"))
+
+    patch.setattr(Process, "_leave_nothing", leave_nothing)
+
+
+def slow_worker_holds_up_its_node(patch: pytest.MonkeyPatch) -> None:
+    """Let workers of a node take turns: one handler at a time."""
+    original = Process._handler_of
+    turns: dict[Any, trio.Lock] = {}
+
+    def handler_of(self: Process, worker: Any) -> Any:
+        handle = original(self, worker)
+
+        async def in_turn(context: Any, message: str) -> None:
+            lock = turns.setdefault(self.runtime, trio.Lock())
+            with trio.move_on_after(2):
+                await lock.acquire()
+            try:
+                await handle(context, message)
+            finally:
+                with suppress(RuntimeError):
+                    lock.release()
+
+        return in_turn
+
+    patch.setattr(Process, "_handler_of", handler_of)
+
+
+def two_ways_to_a_worker(patch: pytest.MonkeyPatch) -> None:
+    """Forget a mailbox that somebody holds, when a session ends. This one was there."""
+    original = Outgoing.lost
+
+    def lost(self: Outgoing, *args: Any) -> None:
+        flows = [flow for flow in self._flows.values() if flow.number is not None]
+        original(self, *args)
+        for flow in flows:
+            flow.is_over, flow.number, flow._account = False, None, type(flow._account)()
+
+    patch.setattr(Outgoing, "lost", lost)
+
+
 BUGS: tuple[Plant, ...] = (
     duplicate_delivery,
     lost_on_resume,
@@ -200,4 +291,12 @@ BUGS: tuple[Plant, ...] = (
     request_not_withdrawn,
     deadline_does_not_travel,
     handed_on_conversation_never_ends,
+    circle_not_seen,
+    same_object_restarted,
+    failed_message_tried_again,
+    forgotten_request_not_answered,
+    sender_without_its_node,
+    watch_fires_at_a_restart,
+    slow_worker_holds_up_its_node,
+    two_ways_to_a_worker,
 )

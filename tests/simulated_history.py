@@ -15,6 +15,8 @@ from autonomy import DeadLetter
 
 SLACK = 0.05
 """Seconds that something may be late, as tasks take turns."""
+WINDOW = 15.0
+"""Seconds after which a far node has heard what it was told, or is down."""
 NOTICED = 45.0
 """Seconds within which a watch tells of an end: ten of silence, and many more as one outage follows the other."""
 
@@ -27,6 +29,7 @@ class Sent:
         kind: ``"message"``, ``"timer"``, ``"request"``, ``"conversation"``.
         outcome: ``""`` while it is under way, ``"sent"``, ``"answered"``, ``"cancelled"``, or that of the error.
         limit: Seconds that the call may take.
+        comes_back: Whether it is to a worker that waits for this very request.
     """
 
     number: int
@@ -41,6 +44,7 @@ class Sent:
     outcome: str = ""
     error: str = ""
     answers: list[str] = field(default_factory=list)
+    comes_back: bool = False
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.number} of {self.sender} to {self.to}"
@@ -57,6 +61,7 @@ class Handled:
     host: str
     start: int
     begun: float
+    sender: str
 
 
 @dataclass
@@ -82,6 +87,8 @@ class History:
         self.starts: dict[tuple[str, int], float] = {}
         self.absences: dict[str, list[list[float]]] = defaultdict(list)
         """For each worker that is stopped and started again, from when to when it was away, more or less."""
+        self.stopped: dict[tuple[str, int], float] = {}
+        """Workers that are stopped at this moment, by the start of their node, and since when."""
         self.seen: list[str] = []
         """Violations that were seen while they happened."""
         self.busy: dict[tuple[str, int], int] = {}
@@ -95,7 +102,10 @@ class History:
 
 def violations(history: History) -> list[str]:
     """Return the promises that were broken."""
-    checks = (_once, _not_lost, _ordered, _in_time, _outcomes, _answers, _incarnations, _watches)
+    checks = (
+        _once, _not_lost, _ordered, _in_time, _outcomes, _answers, _incarnations, _watches, _circles, _senders,
+        _withdrawn,
+    )  # fmt: skip
     return history.seen + [line for check in checks for line in check(history)]
 
 
@@ -105,6 +115,7 @@ def violations_of_short_outages(history: History) -> list[str]:
     missed = [sent for sent in history.sent if _is_missed(sent, counted)]
     wrong = [f"D2 handled {counted[sent.number, sent.to]} times: {sent}" for sent in missed]
     wrong += [f"D2 failed: {sent}" for sent in history.sent if _is_cut_off(sent)]
+    wrong += [f"Q6 not told that no reply will come: {sent}" for sent in history.sent if _waits_in_vain(sent)]
     wrong += [f"D2 a dead letter on {node}: {letter}" for node, letter in history.letters]
     return wrong + [f"D2 a watch fired: {watch}" for watch in history.watched if watch.reason]
 
@@ -117,6 +128,23 @@ def _is_missed(sent: Sent, counted: Counter[tuple[int, str]]) -> bool:
 
 def _is_cut_off(sent: Sent) -> bool:
     return sent.limit >= 30.0 and sent.error in ("NodeDown", "Unreachable")
+
+
+def _waits_in_vain(sent: Sent) -> bool:
+    """Whether a request to a worker that never replies had all its time, and was not told by that worker's node."""
+    if sent.kind != "request" or sent.limit < 30.0 or not sent.to.startswith("forgets@"):
+        return False
+    return sent.outcome not in ("", "cancelled") and sent.error not in ("WorkerFailed", "MailboxFull")
+
+
+def violations_of_deaths(history: History, noticed: float) -> list[str]:
+    """Return who waited for a node that died for more than so many seconds: nothing else was broken (K2)."""
+    return [
+        f"K2 {death:.3f} was the end of its node: {sent}"
+        for sent in history.sent
+        for death in history.deaths[sent.to.partition("@")[2]]
+        if sent.begun <= death and sent.outcome and death + noticed < sent.ended
+    ]
 
 
 def number_of(text: str) -> int:
@@ -209,5 +237,39 @@ def _watches(history: History) -> Iterator[str]:
         if due < min(watch.ended, watch.fired):
             yield f"L6 not told by {due:.3f}: {watch}"
         away = any(began <= watch.fired and watch.begun <= over for began, over in absences)
-        if watch.reason in ("stopped", "not found") and not away and not history.deaths[host]:
+        is_of_node = watch.reason.startswith("node ")
+        if watch.reason and not is_of_node and not away and not history.deaths[host]:
             yield f"L6 told of an end that was none: {watch}"
+
+
+def _circles(history: History) -> Iterator[str]:
+    for sent in history.sent:
+        if sent.comes_back and sent.outcome and (sent.error != "CallCycle" or sent.ended > sent.begun + SLACK):
+            yield f"Q7 not told at once that it comes back: {sent}"
+        if sent.error == "CallCycle" and not sent.comes_back:
+            yield f"Q7 said to come back: {sent}"
+
+
+def _senders(history: History) -> Iterator[str]:
+    by_number = {(sent.number, sent.to): sent for sent in history.sent}
+    for handled in history.handled:
+        sent = by_number.get((handled.number, handled.worker))
+        if sent is None:
+            continue
+        name, _, host = sent.sender.partition(" ")[0].partition("@")
+        said, _, at = handled.sender.partition("@")
+        if sent.kind == "conversation":
+            is_right = said.startswith("mailbox-") or said == name  # the latter handed it on
+        else:
+            is_right = said == ("" if name.startswith(("client-", "grace")) else name)
+        if at != host or not is_right:
+            yield f"K5 {handled.sender} is said to have sent it: {sent}"
+
+
+def _withdrawn(history: History) -> Iterator[str]:
+    """What was handed on goes on by itself: of that, nobody here knows."""
+    by_number = {(sent.number, sent.to): sent for sent in history.sent if sent.kind == "request"}
+    for handled in history.handled:
+        sent = by_number.get((handled.number, handled.worker))
+        if sent is not None and sent.outcome != "sent" and handled.begun > sent.ended + WINDOW:
+            yield f"Q8 handled at {handled.begun:.3f}, long after anybody waited for it: {sent}"

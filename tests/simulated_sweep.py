@@ -70,16 +70,26 @@ def run_all(cases: Iterable[tuple[int, Plan]], *, jobs: int = 1) -> None:
     for run in _runs(list(cases), jobs):
         done.append(run)
         if run.broken:
-            print(f"seed {run.seed}: {run.broken[0]:.500}")  # noqa: T201  # one need not wait for the end
-    virtual, faults = sum(run.seconds for run in done), sum((run.faults for run in done), Counter[str]())
-    print(  # noqa: T201  # the figures
-        f"\n{len(done)} seeds, {virtual:.0f} virtual seconds, {sum(run.messages for run in done)} messages,"
-        f" {faults.total()} faults ({', '.join(f'{count} {kind}' for kind, count in faults.most_common())}),"
-        f" {sum(len(run.broken) for run in done)} violations in {sum(bool(run.broken) for run in done)} seeds;"
-        f" {virtual / (perf_counter() - began):.0f} virtual seconds a second in {jobs} process(es)"
-    )
+            _print(f"seed {run.seed}: {run.broken[0]:.500}")  # one need not wait for the end
+        if not len(done) % 50:
+            _print(_figures(done, perf_counter() - began))
+    _print(_figures(done, perf_counter() - began))
     bad = next((run for run in done if run.broken), None)
     assert bad is None, "\n".join([f"seed {bad.seed}:", *bad.broken, bad.story])
+
+
+def _figures(done: list[Run], seconds: float) -> str:
+    virtual, faults = sum(run.seconds for run in done), sum((run.faults for run in done), Counter[str]())
+    return (
+        f"{len(done)} seeds, {virtual:.0f} virtual seconds, {sum(run.messages for run in done)} messages,"
+        f" {faults.total()} faults ({', '.join(f'{count} {kind}' for kind, count in faults.most_common())}),"
+        f" {sum(len(run.broken) for run in done)} violations in {sum(bool(run.broken) for run in done)} seeds;"
+        f" {virtual / seconds:.0f} virtual seconds a second"
+    )
+
+
+def _print(line: str) -> None:
+    print(f"\n{line}", flush=True)  # noqa: T201  # the figures
 
 
 def _runs(cases: list[tuple[int, Plan]], jobs: int) -> Iterator[Run]:

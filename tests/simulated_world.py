@@ -1,28 +1,27 @@
 """A simulated zone in which everybody does everything, writes it down, and nothing is spared them.
 
-`World` is the zone: workers of five kinds on each node, clients that send, ask, converse, forward and change their
-minds, look-outs, and a keeper who stops workers and starts them again. `Chaos` breaks things from a seed of its own.
-What it all came to is in a `History`.
+`World` is the zone: workers of many kinds on each node, clients that send, ask, converse, forward and change their
+minds, look-outs, a pulse, and a keeper who stops workers and starts them again. `Chaos` breaks things from a seed of
+its own. What it all came to is in a `History`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
 import trio
 
-from autonomy import AutonomyError, Context, DeadLetter, Node, NoReply
+from autonomy import AutonomyError, Backoff, DeadLetter, Node, NoReply, Restart
 from autonomy.testing import Report, Simulation
 
-from .simulated_history import Handled, History, Sent, Watched, number_of, violations
+from .simulated_hands import CAPACITIES, Hand, Life, Noted, Pulse
+from .simulated_history import History, Sent, Watched, violations
 
 GRACE = 45.0
 SETTLED = 85.0
 """Seconds in which what was begun comes to an end, once nothing is broken any more."""
-CAPACITIES = {"quick": 4, "slow": 2, "hands-on": 3, "asks": 3, "brittle": 3, "talks": 2}
 LARGE = 40_000
 """Characters of a message that travels in parts."""
 
@@ -125,11 +124,13 @@ class World:
         node.on_dead_letter = note_letter
         for name in CAPACITIES:
             await self.start_worker(node, name)
+        await node.start_worker("pulse", Pulse())
         async with trio.open_nursery() as nursery:
             for number in range(self.plan.clients):
                 if number % self.plan.nodes == self.names.index(node.name):
                     chance = self.sim.chance("client", number, start)
                     nursery.start_soon(Client(self, node, f"client-{number}", chance).run)
+            nursery.start_soon(self._feel_pulse, node)
             nursery.start_soon(self._look_out, node, self.sim.chance("look-out", node.name, start))
             if self.plan.stops:
                 nursery.start_soon(self._keep, node, self.sim.chance("keeper", node.name, start))
@@ -138,7 +139,13 @@ class World:
         """Start one of the workers."""
         self._lives += 1
         chance = self.sim.chance("worker", node.name, name, self._lives)
-        await node.start_worker(name, Hand(self, self._lives, chance, name), mailbox_capacity=CAPACITIES[name])
+        life = Life(self.history, self.names, chance, self._lives, self.start_of(node))
+        capacity = CAPACITIES[name]
+        if name == "starts-anew":
+            again = Restart(max_restarts=1000, within=30, backoff=Backoff(0.1, 2.0))
+            await node.start_worker(name, lambda: Hand(life, name), supervision=again, mailbox_capacity=capacity)
+        else:
+            await node.start_worker(name, Hand(life, name), mailbox_capacity=capacity)
 
     async def _keep(self, node: Node, chance: Random) -> None:
         """Stop workers and start them again."""
@@ -147,14 +154,28 @@ class World:
             absence = [trio.current_time(), float("inf")]
             self.history.absences[f"brittle@{node.name}"].append(absence)
             await node.stop_worker("brittle", timeout=chance.choice([0, 1]))
+            self.history.stopped[f"brittle@{node.name}", self.start_of(node)] = trio.current_time()
             await trio.sleep(chance.choice([0, 0.5, 3]))
+            del self.history.stopped[f"brittle@{node.name}", self.start_of(node)]
             await self.start_worker(node, "brittle")
             absence[1] = trio.current_time()
+
+    async def _feel_pulse(self, node: Node) -> None:
+        """See that a node goes on with what it has itself, whatever else is broken or slow (D7, K4, R2)."""
+        while not self.is_over:
+            try:
+                told = await node.send_and_receive("pulse", "", timeout=0.5)
+            except NoReply as error:
+                told = str(error)
+            if told != node.name:
+                self.history.seen.append(f"D7 no pulse of {node.name}: {told}")
+            await trio.sleep(2)
 
     async def _look_out(self, node: Node, chance: Random) -> None:
         while not self.is_over:
             await trio.sleep(chance.uniform(0, 2))
-            watched = Watched(f"brittle@{chance.choice(self.names)}", trio.current_time())
+            worker = chance.choice(["brittle", "brittle", "starts-anew"])
+            watched = Watched(f"{worker}@{chance.choice(self.names)}", trio.current_time())
             self.history.watched.append(watched)
             try:
                 async with node.watch(watched.worker) as watch:
@@ -235,96 +256,6 @@ def leftovers(node: Node) -> list[str]:
     return [f"{count} {what}" for what, count in counts.items() if count]
 
 
-class Hand:
-    """A worker: writes down what it handles, and does what workers of its name do."""
-
-    def __init__(self, world: World, life: int, chance: Random, name: str) -> None:
-        self._world = world
-        self._life = life
-        self._chance = chance
-        self._do: Callable[[Context, str], Awaitable[None]] = getattr(self, "_" + name.replace("-", "_"))
-
-    async def handle_message(self, context: Context, message: str) -> None:
-        """Handle a message, and see to it that nobody else does at the same time (D5)."""
-        node, history = context.node, self._world.history
-        assert isinstance(node, Node)
-        start = self._world.start_of(node)
-        number, worker = number_of(message), f"{context.name}@{node.name}"
-        history.handled.append(Handled(number, worker, self._life, node.name, start, trio.current_time()))
-        if (worker, start) in history.busy:
-            history.seen.append(f"D5 {worker} handles {number} beside {history.busy[worker, start]}")
-        history.busy[worker, start] = number
-        try:
-            await self._do(context, message)
-        finally:
-            history.busy.pop((worker, start), None)
-
-    async def _quick(self, context: Context, message: str) -> None:
-        await trio.sleep(self._chance.choice([0, 0, 0.01, 0.1]))
-        await context.reply(f"{number_of(message)}#0")
-
-    async def _slow(self, context: Context, message: str) -> None:
-        await trio.sleep(self._chance.uniform(0, 1))
-        if self._chance.random() < 0.1:
-            raise ValueError("not in the mood")
-        await context.reply(f"{number_of(message)}#0")
-
-    _brittle = _slow
-
-    async def _talks(self, context: Context, message: str) -> None:
-        """Answer some times, in order; a request takes the first."""
-        for count in range(self._chance.randint(1, 4)):
-            await context.reply(f"{number_of(message)}#{count}")
-            await trio.sleep(0.05)
-
-    async def _hands_on(self, context: Context, message: str) -> None:
-        number, target, kind, _ = message.split("|", 3)
-        with self._noted(context, int(number), target, kind) as sent:
-            sent.limit = min(context.deadline - trio.current_time(), 30.0)
-            await context.forward(target)
-            sent.outcome = "sent"
-
-    async def _asks(self, context: Context, message: str) -> None:
-        """Ask another worker within what is left for this one (Q7), and remind oneself of something."""
-        target = message.split("|", 2)[1]
-        number = self._world.history.number()
-        left = min(context.deadline - trio.current_time(), 30.0)
-        with self._noted(context, number, target, "request") as sent:
-            sent.limit = left
-            await context.send_and_receive(target, f"{number}|")
-            sent.outcome = "answered"
-        if self._chance.random() < 0.3:
-            number = self._world.history.number()
-            with self._noted(context, number, f"quick@{self._chance.choice(self._world.names)}", "timer") as timer:
-                context.send_after(self._chance.uniform(0, 5), timer.to, f"{number}|")
-        await context.reply(f"{number_of(message)}#0")
-
-    def _noted(self, context: Context, number: int, to: str, kind: str) -> Noted:
-        node = context.node
-        assert isinstance(node, Node)
-        sender = f"{context.name}@{node.name} life {self._life}"
-        sent = Sent(number, kind, sender, node.name, self._world.start_of(node), to, trio.current_time())
-        return Noted(self._world.history, sent)
-
-
-class Noted:
-    """A block that sends: what becomes of it is written down."""
-
-    def __init__(self, history: History, sent: Sent) -> None:
-        self.sent = sent
-        history.sent.append(sent)
-
-    def __enter__(self) -> Sent:
-        return self.sent
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.sent.ended = trio.current_time()
-        if isinstance(error, NoReply):
-            self.sent.outcome, self.sent.error = error.outcome, type(error).__name__
-        elif isinstance(error, trio.Cancelled):
-            self.sent.outcome = "cancelled"
-
-
 class Client:
     """A task of a node's program that does one thing after the other."""
 
@@ -337,7 +268,16 @@ class Client:
     async def run(self) -> None:
         """Go on until it is over."""
         chance = self._chance
-        acts = [self._send, self._send, self._burst, self._ask, self._ask, self._converse, self._give_up]
+        acts = [
+            self._send,
+            self._send,
+            self._burst,
+            self._ask,
+            self._ask,
+            self._converse,
+            self._give_up,
+            self._walk_away,
+        ]
         while not self._world.is_over:
             await trio.sleep(chance.uniform(0.1, 2.5))
             with suppress(AutonomyError):
@@ -396,6 +336,13 @@ class Client:
         with trio.move_on_after(self._chance.choice([0, 0.001, 0.1, 1])), self._noted("message", to, number) as sent:
             await self._node.send_message(to, text)
             sent.outcome = "sent"
+
+    async def _walk_away(self) -> None:
+        """Ask, and do not wait for the answer."""
+        number, to, text = self._message("request")
+        with trio.move_on_after(self._chance.uniform(0, 2)), self._noted("request", to, number) as sent:
+            sent.answers.append(await self._node.send_and_receive(to, text))
+            sent.outcome = "answered"
 
 
 class Chaos:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from autonomy import Down, NodeDown, NoReply
+from autonomy import Context, Down, NodeDown, NoReply, WorkerFailed
 from tests.workers import Echo, Recorder, Sleeper
 from tests.zone import FaultyNetwork, dead_letters_of, nodes, on, two_nodes
 
@@ -143,3 +143,32 @@ async def test_a_link_with_nothing_to_say_stays_up(autojump_clock: MockClock) ->
         assert network.dials == dials
         assert a.statistics().links == 1
         assert await a.send_and_receive("echo@b", "hello") == "hello"
+
+
+class AsksOn:
+    """Asks another worker what it is asked, unless it is asked for nothing but an echo."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def handle_message(self, context: Context, message: str) -> None:
+        answer = message if message == "echo" else await context.send_and_receive(self._address, message)
+        await context.reply(answer)
+
+
+@pytest.mark.xfail(reason="Outgoing.lost forgets mailboxes of which nothing was ever sent, and the router keeps them")
+async def test_a_worker_has_one_way_to_it_after_a_node_was_down_though_nothing_was_sent_there_before(
+    autojump_clock: MockClock,
+) -> None:
+    network = FaultyNetwork()
+    async with two_nodes(network) as (a, b):
+        await a.start_worker("one", AsksOn("other@b"))
+        await b.start_worker("other", AsksOn("one@a"))
+        with pytest.raises(WorkerFailed, match="CallCycle"):  # the way back to the first was found, and not gone
+            await a.send_and_receive("one", "in circles")
+        network.part("a", "b")
+        await trio.sleep(30)
+        network.heal("a", "b")
+
+        assert await b.send_and_receive("one@a", "echo") == "echo"
+        assert await b.send_and_receive("one", "echo", node="a") == "echo"

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from .simulated_bugs import BUGS, Plant, dead_letter_not_reported
+from .simulated_history import violations_of_deaths
 from .simulated_sweep import THOUSAND, found_by, run_all
 from .simulated_world import SHORT, Plan, World
 
 pytestmark = pytest.mark.slow
 
-FIRST: dict[Plant, int] = {dead_letter_not_reported: 11}
+FIRST: dict[Plant, int] = {dead_letter_not_reported: 25}
 """The first seed that finds a bug, where those before it take long."""
 
 
@@ -31,6 +32,15 @@ def test_all_promises_hold_whatever_breaks() -> None:
 
 def test_outages_shorter_than_the_window_are_noticed_by_nobody() -> None:
     run_all((seed, SHORT) for seed in range(1, 3))
+
+
+@pytest.mark.parametrize(("kind", "noticed"), [("crash", 1.0), ("power loss", 12.0)])
+def test_whoever_waits_for_a_node_that_ends_is_told_in_time(kind: str, noticed: float) -> None:
+    for seed in (1, 2):
+        outcome = World(seed, Plan(seconds=60, breaks=(kind,), overlap=False)).run()
+
+        assert outcome.broken + violations_of_deaths(outcome.history, noticed) == []
+        assert any(sent.error == "NodeDown" for sent in outcome.history.sent)
 
 
 def test_the_same_seed_breaks_nothing_twice_in_the_same_way() -> None:
