@@ -227,6 +227,36 @@ async def test_what_is_not_there_cannot_be_deleted(tmp_path: Path) -> None:
             await delete_zone("../shop", home=home)
 
 
+async def test_a_zone_whose_files_nobody_understands_can_be_deleted(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+
+    async with home_in(tmp_path) as home:
+        await deploy(folder, home)
+        ZonePlace.of(home, "shop").state.write_text("{}")
+        with pytest.raises(DeployFailed, match=r"cannot be read: .*Delete the zone, and deploy it again"):
+            zone_state("shop", home=home)
+        there = await delete_zone("shop", home=home)
+
+        assert there
+        assert processes_of(home) == []
+
+
+async def test_a_zone_is_deleted_once_by_commands_at_once(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+    there = []
+
+    async def one() -> None:
+        there.append(await delete_zone("shop", home=home))
+
+    async with home_in(tmp_path) as home:
+        await deploy(folder, home)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(one)
+
+        assert sorted(there) == [False, False, True]
+
+
 async def test_progress_is_told(tmp_path: Path) -> None:
     folder = make_zone(tmp_path / "zone", PODS, IMAGES)
     told: list[str] = []

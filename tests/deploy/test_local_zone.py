@@ -369,6 +369,19 @@ async def test_nothing_outlives_the_program_that_opened_the_zone(number: signal.
     await all_gone(folder)
 
 
+async def test_errors_come_out_as_they_are() -> None:
+    with pytest.raises(
+        DeployFailed, match=r"pod 'runner-.*-.*' failed: container 'runner': exit code 7; it wrote nothing"
+    ):
+        async with open_local_zone(
+            {"runner": 1}, program=("python", "-c", "raise SystemExit(7)"), authority=AUTHORITY, patience=SOON
+        ):
+            pass
+    with pytest.raises(KeyError):
+        async with open_local_zone({"runner": 1}, program=("python", "-c", READY), authority=AUTHORITY):
+            raise KeyError
+
+
 async def test_a_name_that_is_taken_cannot_join(tmp_path: Path) -> None:
     async with open_local_zone({"runner": 1}, program=("python", "-c", READY), authority=AUTHORITY) as zone:
         with pytest.raises(ValueError, match="has a node 'runner-0' already"):

@@ -33,6 +33,8 @@ _LOOK_EVERY = 0.05
 _BUSY = 120.0
 """Seconds to wait for another command."""
 _TRIES = 3
+_END = sys.maxsize
+"""The generation that comes after all others."""
 _STOPPING = 45.0
 """Seconds for a supervisor to stop its zone."""
 
@@ -91,17 +93,18 @@ async def delete_zone(name: str, *, home: Path | None = None) -> bool:
         raise ValueError(problem)
     home = home or autonomy_home()
     place = ZonePlace.of(home, name)
-    if not place.folder.exists():
+    if not home.exists():
         return False
     async with command_lock(home, name, _BUSY):
+        if not place.folder.exists():
+            return False
         if place.supervised:
-            before = _last_wanted(place)
-            write_json(place.wanted, Wanted(before.generation + 1 if before else 1, None))
+            write_json(place.wanted, Wanted(_END, None))
             descriptor = await wait_for_lock(place.supervisor_lock, _STOPPING)
             if descriptor is None:
-                state = zone_state(name, home=home)
-                pid = state.supervisor if state else None
-                raise DeployFailed(f"the supervisor of zone {name!r} (process {pid}) has not ended in {_STOPPING:g} s")
+                raise DeployFailed(
+                    f"the supervisor of zone {name!r} has not ended in {_STOPPING:g} s{read_tail(place.supervisor_log)}"
+                )
             os.close(descriptor)
         await _wait_gone(place, name)
         await trio.to_thread.run_sync(shutil.rmtree, place.folder)
@@ -170,7 +173,7 @@ async def _deploy(
     if not place.supervised:
         await _clean(place, wanted.spec)
     place.make()
-    before = _last_wanted(place)
+    before = read_json(place.wanted, Wanted)
     id = secrets.token_hex(8)
     if before and before.deployment:
         running = before.deployment
@@ -185,10 +188,6 @@ async def _deploy(
     state = await _outcome(place, generation, told)
     await trio.to_thread.run_sync(_drop_images, place, deployment)
     return state
-
-
-def _last_wanted(place: ZonePlace) -> Wanted | None:
-    return read_json(place.wanted, Wanted)
 
 
 async def _clean(place: ZonePlace, spec: ZoneSpec) -> None:

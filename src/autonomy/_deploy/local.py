@@ -248,14 +248,18 @@ async def running_zone(place: ZonePlace, patience: Patience | None = None) -> As
     held = os.open(place.processes_lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(held, fcntl.LOCK_SH)
+        outcome: BaseException | None = None
         async with trio.open_nursery() as nursery:
             zone = LocalZone(place, nursery, patience, held)
             try:
                 yield zone
-            finally:
-                with trio.CancelScope(shield=True):
-                    await zone.stop()
-                nursery.cancel_scope.cancel()
+            except BaseException as error:  # noqa: BLE001  # kept, so that the nursery does not wrap it
+                outcome = error
+            with trio.CancelScope(shield=True):
+                await zone.stop()
+            nursery.cancel_scope.cancel()
+        if outcome is not None:
+            raise outcome
     finally:
         os.close(held)
 

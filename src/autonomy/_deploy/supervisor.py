@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import trio
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     return trio.run(_main, place)
 
 
-async def _main(place: ZonePlace, patience: Patience | None = None) -> int:
+async def _main(place: ZonePlace) -> int:
     lock = await wait_for_lock(place.supervisor_lock, 2)
     if lock is None:
         _log.error("zone has a supervisor already", folder=place.folder)
@@ -44,7 +45,7 @@ async def _main(place: ZonePlace, patience: Patience | None = None) -> int:
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             nursery.start_soon(_stop_at_signal, signals, nursery.cancel_scope)
-            await Supervisor(place, patience).run()
+            await Supervisor(place).run()
             nursery.cancel_scope.cancel()
     return 0
 
@@ -55,8 +56,8 @@ def _say_up() -> None:
     os.dup2(2, 1)
 
 
-async def _stop_at_signal(signals: object, scope: trio.CancelScope) -> None:
-    async for _ in signals:  # type: ignore[attr-defined]  # its type has no public name
+async def _stop_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
         scope.cancel()
 
 
