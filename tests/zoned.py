@@ -10,8 +10,8 @@ from autonomy import Node
 from autonomy._sansio.rights import Rights
 from autonomy.abc import Directory
 from autonomy.directory import EmbeddedDirectory
-from tests.links.memory import MemoryNetwork
-from tests.zone import on
+from autonomy.testing.network import Network
+from tests.zone import FaultyNetwork, on
 
 ALL = Rights(manage="*", ship="*")
 """Every node of the zone may do everything."""
@@ -19,10 +19,10 @@ ALL = Rights(manage="*", ship="*")
 
 @asynccontextmanager
 async def zone(
-    *names: str, network: MemoryNetwork | None = None, directory: Directory | None = None, **options: Any
+    *names: str, network: Network | None = None, directory: Directory | None = None, **options: Any
 ) -> AsyncGenerator[list[Node]]:
     """Open nodes of one zone. The first one keeps the directory, unless there is another; the last is closed first."""
-    network = network or MemoryNetwork()
+    network = network or FaultyNetwork()
     directory = directory or EmbeddedDirectory(names[0], f"wss://{names[0]}:1")
     async with AsyncExitStack() as stack:
         options = {"directory": directory, "rights": ALL} | options

@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import errors
 from ._actors.gathering import gather
 from ._actors.mailbox import Mailbox
+from ._local_zone import LocalZone, open_local_zone
 from ._sansio.backoff import Backoff
 from ._sansio.keepalive import Liveness
 from ._sansio.members import ZoneInfo
@@ -26,6 +27,7 @@ from .errors import (
     CallCycle,
     CodeRefused,
     DeadlineExceeded,
+    DeployFailed,
     DirectoryUnavailable,
     IdentityError,
     MailboxFull,
@@ -52,12 +54,14 @@ __all__ = [
     "Context",
     "DeadLetter",
     "DeadlineExceeded",
+    "DeployFailed",
     "DirectoryUnavailable",
     "Down",
     "Escalate",
     "HttpServer",
     "IdentityError",
     "Liveness",
+    "LocalZone",
     "Mailbox",
     "MailboxFull",
     "NoReply",
@@ -91,6 +95,7 @@ __all__ = [
     "gather",
     "get_logger",
     "info",
+    "open_local_zone",
     "open_node",
     "set_log_level",
     "set_log_levels",

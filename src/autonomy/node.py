@@ -546,7 +546,5 @@ def open_node(
         raise ValueError(f"the name of a node of this zone begins with {zone.prefix!r}, got {options.name!r:.300}")
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
-    opening = opened(
-        lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials, directory)
-    )
+    opening = opened(lambda *parts: Node(options, *parts, transport, credentials, directory))
     return _host.machine.get().opening(options, opening)

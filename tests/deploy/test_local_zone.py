@@ -16,7 +16,7 @@ import trio
 from autonomy._deploy.containers import Patience
 from autonomy._deploy.deploying import make_deployment
 from autonomy._deploy.home import ZonePlace
-from autonomy._deploy.local import LocalZone, open_local_zone, running_zone
+from autonomy._deploy.local import LocalZone, open_processes, running_zone
 from autonomy._deploy.state import Deployment
 from autonomy._deploy.zone_file import read_zone_folder
 from autonomy.errors import DeployFailed
@@ -62,7 +62,7 @@ def pids(zone: LocalZone) -> dict[str, int | None]:
 
 
 async def test_a_zone_of_runners_is_ready_in_the_block_and_gone_after_it() -> None:
-    async with open_local_zone({"runner": 3}, program=("python", "-c", READY), authority=AUTHORITY) as zone:
+    async with open_processes({"runner": 3}, program=("python", "-c", READY), authority=AUTHORITY) as zone:
         states = [each for state in zone.pods for each in state.containers]
         folder = Path(states[0].log).parent.parent
         inside = processes_of(folder)
@@ -344,11 +344,11 @@ async def test_a_log_of_a_hundred_thousand_lines_is_whole(tmp_path: Path) -> Non
 
 PARENT = """\
 import sys, trio
-from autonomy._deploy.local import open_local_zone
+from autonomy._deploy.local import open_processes
 from tests.deploy.zones import AUTHORITY, BEGIN
 program = BEGIN + "subprocess.Popen(['sleep', '1000'], start_new_session=True)\\nready()\\nwait()"
 async def main():
-    async with open_local_zone({"runner": 2}, program=("python", "-c", program), authority=AUTHORITY) as zone:
+    async with open_processes({"runner": 2}, program=("python", "-c", program), authority=AUTHORITY) as zone:
         print(zone.pods[0].containers[0].log, flush=True)
         await trio.sleep_forever()
 trio.run(main)
@@ -373,17 +373,17 @@ async def test_errors_come_out_as_they_are() -> None:
     with pytest.raises(
         DeployFailed, match=r"pod 'runner-.*-.*' failed: container 'runner': exit code 7; it wrote nothing"
     ):
-        async with open_local_zone(
+        async with open_processes(
             {"runner": 1}, program=("python", "-c", "raise SystemExit(7)"), authority=AUTHORITY, patience=SOON
         ):
             pass
     with pytest.raises(KeyError):
-        async with open_local_zone({"runner": 1}, program=("python", "-c", READY), authority=AUTHORITY):
+        async with open_processes({"runner": 1}, program=("python", "-c", READY), authority=AUTHORITY):
             raise KeyError
 
 
 async def test_a_name_that_is_taken_cannot_join(tmp_path: Path) -> None:
-    async with open_local_zone({"runner": 1}, program=("python", "-c", READY), authority=AUTHORITY) as zone:
+    async with open_processes({"runner": 1}, program=("python", "-c", READY), authority=AUTHORITY) as zone:
         with pytest.raises(ValueError, match="has a node 'runner-0' already"):
             await zone.join("runner-0")
         with pytest.raises(ValueError, match="is not allowed"):
@@ -395,5 +395,5 @@ async def test_a_name_that_is_taken_cannot_join(tmp_path: Path) -> None:
 )
 async def test_a_zone_that_cannot_be_is_refused(runners: dict[str, int], name: str) -> None:
     with pytest.raises(ValueError, match=r"is not allowed|runners must name"):
-        async with open_local_zone(runners, name=name):
+        async with open_processes(runners, name=name):
             pass

@@ -1,4 +1,4 @@
-"""A zone as processes on this machine, within a Trio program: `open_local_zone`, or `running_zone` for any deployment.
+"""A zone as processes on this machine, within a Trio program: `open_processes`, or `running_zone` for any deployment.
 
 The rule of this file: it compares what is wanted with what is there and does the difference, so that deploying for the
 first time, again, and after half of it has failed are one thing. Whatever happens to this process, nothing of the zone
@@ -50,7 +50,7 @@ RENEW_EVERY = 4 * 3600.0
 
 
 class LocalZone:
-    """A zone whose nodes are processes of this machine. `open_local_zone` and `running_zone` make these.
+    """A zone whose nodes are processes of this machine. `open_processes` and `running_zone` make these.
 
     Attributes:
         state: What has become of it, kept up to date.
@@ -265,7 +265,7 @@ async def running_zone(place: ZonePlace, patience: Patience | None = None) -> As
 
 
 @asynccontextmanager
-async def open_local_zone(
+async def open_processes(
     runners: Mapping[str, int],
     *,
     name: str = "local",

@@ -1,0 +1,4 @@
+"""The command: arguments become one call, errors one line and an exit code.
+
+`command` is where it starts, `zone` has what it does with zones, `shown` how that looks.
+"""

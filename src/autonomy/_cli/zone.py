@@ -1,0 +1,204 @@
+"""``autonomy zone``: what the command does with the zones of this machine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from .._deploy.deploying import delete_zone, deploy_zone, list_zones, zone_state
+from .._deploy.home import autonomy_home
+from .._deploy.state import ZoneState
+from .._deploy.zone_file import read_zone_file
+from .._web import serve_logs
+from ..errors import AutonomyError
+from .follow import follow_logs
+from .shown import LogsOf, Progress, as_json, show_zone, show_zones
+
+ZONE_FILE = "autonomy.yaml"
+
+
+class NoSuchZone(AutonomyError):
+    """There is no such zone on this machine."""
+
+
+def in_json(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option to print JSON."""
+    return click.option("--json", "in_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def of_zone(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option to name a zone; without it, it is that of the zone file here."""
+    said = f"The zone's name; without it, that in ./{ZONE_FILE}."
+    return click.option("--zone", "name", metavar="NAME", help=said)(command)
+
+
+@click.group()
+def zone() -> None:
+    """Deploy zones on this machine, look at them, take them down.
+
+    What is kept of them lies in the folder that AUTONOMY_HOME names, else in ~/.autonomy.
+    """
+
+
+@zone.command()
+@click.argument("path", default=".", type=click.Path(exists=True, path_type=Path))
+@click.option("--attach", is_flag=True, help="Stay, show the logs, and take the zone down at Ctrl-C.")
+@in_json
+def deploy(path: Path, *, attach: bool, in_json: bool) -> None:
+    """Run the zone that PATH describes: a folder with autonomy.yaml and images, or that file. Returns when all is up.
+
+    Again on a running zone it changes what has changed, and leaves the rest alone.
+    """
+    folder = path.parent if path.is_file() else path
+    if path.is_file() and path.name != ZONE_FILE:
+        raise click.BadParameter(f"a zone file is called {ZONE_FILE}, this is {path.name}")
+
+    async def deployed() -> None:
+        with Progress(quiet=in_json) as progress:
+            state = await deploy_zone(folder, told=progress.tell)
+        if in_json:
+            click.echo(as_json(state))
+        else:
+            show_zone(state)
+        if attach:
+            try:
+                await follow_logs(partial(known, state.zone), None, follow=True)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await delete_zone(state.zone)
+
+    until_interrupted(deployed)
+
+
+@zone.command("list")
+@in_json
+def list_(*, in_json: bool) -> None:
+    """Show the zones of this machine."""
+    states = list_zones()
+    if in_json:
+        click.echo(as_json(states))
+    else:
+        show_zones(states, autonomy_home())
+
+
+@zone.command()
+@of_zone
+@in_json
+def status(name: str | None, *, in_json: bool) -> None:
+    """Show the pods of a zone, their nodes, and where their logs are."""
+    state = known(name)
+    if in_json:
+        click.echo(as_json(state))
+    else:
+        show_zone(state)
+
+
+@zone.command()
+@of_zone
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@in_json
+def delete(name: str | None, *, yes: bool, in_json: bool) -> None:
+    """Stop a zone, and remove all that is kept of it, its logs too."""
+    name = name_of(name)
+    if zone_state(name) is not None and not yes:
+        click.confirm(f"Stop zone {name!r}, and remove its logs?", abort=True, err=True)
+    was_there = trio.run(partial(delete_zone, name))
+    if in_json:
+        click.echo(as_json({"zone": name, "deleted": was_there}))
+    elif was_there:
+        click.echo(f"Zone {name} is deleted.")
+    else:
+        raise NoSuchZone(f"there is no zone {name!r} on this machine")
+
+
+@zone.command()
+@click.argument("pod", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@of_zone
+def logs(pod: str | None, name: str | None, *, follow: bool) -> None:
+    """Print the logs of a zone, or of one POD of it: its full name, or its name in the zone file."""
+    state = known(name)
+    until_interrupted(partial(follow_logs, partial(known, state.zone), pod, follow=follow))
+
+
+@zone.command()
+@click.option("--to", type=click.Choice(["logs"]), required=True, help="What to open: the logs, as a page.")
+@click.option("--port", default=32101, show_default=True, type=click.IntRange(0, 65535), help="0 for any that is free.")
+@of_zone
+def inlet(to: str, port: int, name: str | None) -> None:
+    """Open a way into a zone from this machine alone: its logs in a browser, until Ctrl-C."""
+    del to
+    state = known(name)
+
+    async def serve() -> None:
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(
+                partial(serve_logs, LogsOf(partial(known, state.zone), state.zone), port=port)
+            )
+            click.echo(address)
+
+    until_interrupted(serve)
+
+
+# --- what they share
+
+
+def name_of(name: str | None) -> str:
+    """Return the name of the zone that is meant."""
+    if name is not None:
+        return name
+    path = Path(ZONE_FILE)
+    if not path.exists():
+        raise click.UsageError(f"there is no {ZONE_FILE} here: name a zone by --zone, or go to the folder of one")
+    return read_zone_file(path).name
+
+
+def known(name: str | None) -> ZoneState:
+    """Return what has become of a zone.
+
+    Raises:
+        NoSuchZone: There is none of that name.
+    """
+    name = name_of(name)
+    state = zone_state(name)
+    if state is None:
+        raise NoSuchZone(f"there is no zone {name!r} on this machine: autonomy zone deploy makes one, list shows all")
+    return state
+
+
+def until_interrupted(program: Callable[[], Awaitable[None]]) -> None:
+    """Run a program until it has ended, or until SIGINT or SIGTERM."""
+
+    async def main() -> bool:
+        is_done = False
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def wait_for_signal() -> None:
+                    async for _ in signals:
+                        nursery.cancel_scope.cancel()
+
+                nursery.start_soon(wait_for_signal)
+                await program()
+                is_done = True
+                nursery.cancel_scope.cancel()
+        return not is_done
+
+    try:
+        was_interrupted = trio.run(main)
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+    if was_interrupted:
+        raise click.exceptions.Exit(0)
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
