@@ -156,7 +156,6 @@ class AsksOn:
         await context.reply(answer)
 
 
-@pytest.mark.xfail(reason="Outgoing.lost forgets mailboxes of which nothing was ever sent, and the router keeps them")
 async def test_a_worker_has_one_way_to_it_after_a_node_was_down_though_nothing_was_sent_there_before(
     autojump_clock: MockClock,
 ) -> None:

@@ -542,9 +542,9 @@ def open_node(
     )
     if directory is not None and transport is None and credentials is None:
         raise ValueError("a node of a zone has links, so it needs credentials=…")
-    if zone is not None and not options.name.startswith(zone.prefix):
-        raise ValueError(f"the name of a node of this zone begins with {zone.prefix!r}, got {options.name!r:.300}")
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
-    opening = opened(lambda *parts: Node(options, *parts, transport, credentials, directory))
+    opening = opened(
+        lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials, directory)
+    )
     return _host.machine.get().opening(options, opening)

@@ -201,6 +201,8 @@ class Outgoing:
         reason = f"node {self.wire.node!r} is down: {reason}"
         targets = {number: flow.worker for number, flow in self._by_number.items()}
         targets |= {item.flow: item.target for item in (*written, *unwritten) if isinstance(item, cargo.Open)}
+        for flow in self._flows.values():
+            flow.is_over = True  # also those that were never opened: whoever holds one asks for another
         flows, self._flows, self._by_number = self._by_number, {}, {}
         for flow in flows.values():
             flow.end(Failure("NodeDown", reason, "not_sent"))

@@ -61,8 +61,12 @@ def check_options(
     ready: object,
 ) -> NodeOptions:
     """Return the options if all of them can be; else raise TypeError or ValueError."""
+    checked = ZoneInfo() if zone is None else _of_kind(zone, ZoneInfo, "zone")
+    full = check_node_name(f"{checked.prefix}node-{incarnation[:8]}" if name is None else name)
+    if not full.startswith(checked.prefix):
+        raise ValueError(f"full names of nodes of this zone begin with {checked.prefix!r}, got {full!r:.300}")
     return NodeOptions(
-        name=check_node_name(f"node-{incarnation[:8]}" if name is None else name),
+        name=full,
         incarnation=incarnation,
         drain_timeout=check_delay(drain_timeout, "drain_timeout"),
         default_timeout=check_delay(default_timeout, "default_timeout", zero=False),
@@ -73,7 +77,7 @@ def check_options(
         listen=None if listen is None else _of_kind(listen, str, "listen"),
         liveness=_of_kind(liveness, Liveness, "liveness"),
         rights=_of_kind(rights, Rights, "rights"),
-        zone=ZoneInfo() if zone is None else _of_kind(zone, ZoneInfo, "zone"),
+        zone=checked,
         ready=_of_kind(ready, bool, "ready"),
     )
 
