@@ -17,6 +17,7 @@ from ._sansio.points import buggify
 from ._sansio.reports import DeadLetter, Down, NodeStatistics, WorkerInfo
 from ._sansio.restarts import ChildSpec, Escalate, Restart, Resume, Stop
 from ._sansio.rights import Rights
+from ._sansio.shipment import CodePolicy
 from ._serving import HttpServer
 from ._zone.remote import RemoteNode
 from ._zone.zone import Zone
@@ -50,6 +51,7 @@ __all__ = [
     "Backoff",
     "CallCycle",
     "ChildSpec",
+    "CodePolicy",
     "CodeRefused",
     "Context",
     "DeadLetter",

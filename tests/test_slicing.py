@@ -1,0 +1,243 @@
+"""What of a module is shipped with a class: what it needs, in the module's own words, and nothing else (F2)."""
+
+from __future__ import annotations
+
+import ast
+from textwrap import dedent
+
+import pytest
+
+from autonomy._zone.slicing import imports_of, slice_of
+
+
+def sliced(source: str, name: str = "Worker") -> str:
+    """Return a slice that has no problem."""
+    found = slice_of(dedent(source), name)
+    assert not found.problem
+    ast.parse(found.text)
+    return found.text
+
+
+def problem(source: str, present: tuple[str, ...] = ()) -> str:
+    return slice_of(dedent(source), "Worker", present).problem
+
+
+KEPT = {
+    "constants": "LIMIT = 3",
+    "annotated constants": "LIMIT: int = 3",
+    "constants in a tuple": "LIMIT, *REST = 3, 4",
+    "constants that walrus": "(LIMIT := 3)",
+    "functions": "def LIMIT():\n    # why\n    return 'é'",
+    "async functions": "async def LIMIT(): ...",
+    "classes": "class LIMIT: ...",
+    "decorated functions": "@property\ndef LIMIT(self): ...",
+    "decorators in brackets": "@(\n    property\n)\ndef LIMIT(self): ...",
+    "lambdas": "LIMIT = lambda x, *y: x",
+    "imports": "import a.b as LIMIT",
+    "imports of packages": "import LIMIT.b",
+    "imports of names": "from a import b as LIMIT",
+    "imports that may fail": "try:\n    import LIMIT\nexcept ImportError:\n    LIMIT = None",
+    "choices": "if 1 > 2:\n    LIMIT = 3\nelif 2 > 3:\n    LIMIT = 4\nelse:\n    def LIMIT(): ...",
+    "loggers": "LIMIT = logging.getLogger(__name__)",
+    "texts of several lines": 'LIMIT = """a\n\n  # b\n"""',
+}
+
+
+@pytest.mark.parametrize("statement", KEPT.values(), ids=KEPT)
+def test_what_a_class_names_is_kept_word_for_word(statement: str) -> None:
+    worker = "class Worker:\n    def handle_message(self):\n        return LIMIT"
+
+    assert sliced(f"{statement}\n{worker}\n") == f"{statement}\n{worker}\n"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "class Worker(LIMIT): ...",
+        "@LIMIT\nclass Worker: ...",
+        "@LIMIT.x(3)\nclass Worker: ...",
+        "class Worker(metaclass=LIMIT): ...",
+        "class Worker:\n    LIMIT = LIMIT",
+        "class Worker:\n    class Inner(LIMIT): ...",
+        "class Worker:\n    x: LIMIT",
+        "class Worker:\n    def f(self, x: LIMIT = 3, *args: int): ...",
+        "class Worker:\n    def f(self, *args: LIMIT): ...",
+        "class Worker:\n    def f(self) -> 'list[LIMIT]': ...",
+        "class Worker:\n    def f(self, x=LIMIT): ...",
+        "class Worker:\n    @LIMIT\n    def f(self): ...",
+        "class Worker:\n    def f(self):\n        global LIMIT\n        LIMIT += 1",
+        "class Worker:\n    f = lambda self: [LIMIT for _ in self]",
+        "class Worker:\n    def f(self):\n        def g(): return LIMIT\n        return g",
+        "class Worker:\n    def f(self, x):\n        match x:\n            case LIMIT.y: return 1",
+        "def helper(): return LIMIT\nclass Worker:\n    f = helper",
+        "class Before(LIMIT): ...\nclass Worker(Before):\n    def f(self): return super().f()",
+        "from __future__ import annotations\nclass Worker:\n    x: list[LIMIT]",
+    ],
+)
+def test_a_class_may_name_things_anywhere(use: str) -> None:
+    assert "LIMIT = object" in sliced(f"{use}\nLIMIT = object\n")
+
+
+def test_everything_else_stays_behind() -> None:
+    text = sliced(
+        '''
+        """A program."""
+        import os, json, sys; print("loaded")
+        from typing import Any, Final
+        from .siblings import other
+        os.environ["KEY"] = "1"
+        with open("/etc/passwd") as file:
+            data = file.read()
+        rows = [1, 2]
+        for row in rows:
+            print(row)
+        class Other: ...
+        class Worker:
+            def handle_message(self, context: Any, message):
+                data = json.loads(message)
+                for row in data:
+                    os.stat(row)
+        async def main(node): ...
+        if __name__ == "__main__":
+            Node.start(main)
+        assert Worker
+        del rows
+        Node.start(main)
+        '''
+    )
+
+    assert text == dedent(
+        """\
+        import os
+        import json
+        from typing import Any
+        class Worker:
+            def handle_message(self, context: Any, message):
+                data = json.loads(message)
+                for row in data:
+                    os.stat(row)
+        """
+    )
+
+
+def test_deeds_within_a_choice_are_left_out() -> None:
+    text = sliced(
+        """
+        try:
+            import fast
+            fast.install()
+        except ImportError:
+            fast = None
+            for each in range(3):
+                print(each)
+        class Worker:
+            fast = fast
+        """
+    )
+
+    assert "install" not in text
+    assert "print" not in text
+    assert text.count("pass") == 2
+
+
+def test_changes_of_what_is_kept_are_kept_in_their_order() -> None:
+    source = """\
+        handlers = {}
+        handlers["a"] = len
+        count = 1
+        count += 1
+        class Worker:
+            x = count, handlers
+        Worker.limit = 3
+        """
+
+    assert sliced(source) == dedent(source)
+
+
+def test_a_name_with_several_meanings_has_all_of_them() -> None:
+    text = sliced("import a.b\nimport a.c\nx = 1\nx = x + 1\nclass Worker:\n    y = a, x\nclass Worker(Worker): ...\n")
+
+    assert text.count("import") == 2
+    assert text.count("x = ") == 2
+    assert text.count("class Worker") == 2
+
+
+def test_what_only_type_checkers_import_is_not_needed() -> None:
+    text = sliced(
+        """
+        from __future__ import annotations
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            from .siblings import Other
+        class Worker:
+            def f(self, other: Other) -> Missing: ...
+        """
+    )
+
+    assert "Other" not in text.partition("class Worker")[0]
+    assert text.startswith("from __future__ import annotations\n")
+
+
+def test_annotations_that_nobody_looks_up_bring_what_can_travel() -> None:
+    text = sliced(
+        """
+        from __future__ import annotations
+        from .siblings import Far
+        from shop import Near
+        class Job: ...
+        class Worker:
+            def f(self, job: Job, near: Near, far: Far): ...
+        """
+    )
+
+    assert text.startswith("from __future__ import annotations\nfrom shop import Near\nclass Job: ...\nclass Worker:")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from .prices import tax", "'tax' comes from 'from .prices import tax', and a relative import"),
+        ("from . import tax", "'from . import tax'"),
+        ("with open('x') as tax:\n    pass", "'tax' is bound by a statement that does not travel (with, line 1)"),
+        ("for tax in range(3):\n    pass", "(for, line 1)"),
+        ("while 1:\n    tax = 3", "(while, line 1)"),
+        ("print(tax := 3)", "(expr, line 1)"),
+        ("if 1:\n    with x as tax: pass", "(with, line 2)"),
+        ("match 1:\n    case tax: pass", "(match, line 1)"),
+        ("if __name__ == '__main__':\n    tax = 3", "'tax' is bound below 'if __name__"),
+    ],
+)
+def test_what_cannot_travel_is_named(source: str, names: str) -> None:
+    worker = "\nclass Worker:\n    def f(self): return tax\n"
+
+    assert names in problem(source + worker)
+    assert not problem(source + "\nclass Worker:\n    def f(self):\n        tax = 3\n        return tax\n")
+
+
+def test_what_is_set_at_run_time_is_named() -> None:
+    worker = "class Worker:\n    def f(self): return tax, len, __name__, unknown\n"
+
+    assert "'tax' is set while the program runs" in problem(
+        f"def setup():\n    global tax\n    tax = 3\n{worker}", ("tax",)
+    )
+    assert "'tax' may come from 'from prices import *'" in problem(f"from prices import *\n{worker}", ("tax",))
+    assert "'__file__' is that of the file here" in problem("class Worker:\n    path = __file__\n")
+
+
+def test_a_constant_that_the_main_guard_changes_keeps_its_first_value() -> None:
+    text = sliced("tax = 1\nif __name__ == '__main__':\n    tax = 2\nclass Worker:\n    tax = tax\n")
+
+    assert text == "tax = 1\nclass Worker:\n    tax = tax\n"
+
+
+def test_a_class_that_no_statement_defines_is_no_slice() -> None:
+    assert "'Worker' is not defined by a statement" in problem("x = 1\n")
+
+
+def test_what_a_source_may_do_without_is_no_import_of_it() -> None:
+    found = imports_of(
+        "import a.b as c, d\nfrom e.f import g, h\nfrom __future__ import annotations\n"
+        "try:\n    import i\nexcept ImportError: ...\n"
+    )
+
+    assert [(each.module, each.names) for each in found] == [("a.b", ()), ("d", ()), ("e.f", ("g", "h"))]
