@@ -129,6 +129,9 @@ STATES = {
     "__setstate__ alone": "def __init__(self): self.z = 1\n    def __setstate__(self, state): self.x = {state['z']}",
     "a frozen dataclass": "x: object\n    def __new__(cls, *args): return object.__new__(cls)",
     "__init__ with arguments": "def __init__(self, *, x={1}): self.x = x",
+    "__getattr__ that needs what is in the state": (
+        "def __init__(self): self.inner = {'x': {1}}\n    def __getattr__(self, name): return self.inner[name]"
+    ),
     "__setattr__": "def __init__(self): vars(self)['x'] = {1}\n    def __setattr__(self, name, value): raise TypeError",
 }
 

@@ -169,8 +169,8 @@ def _restore(worker: object, state: object) -> None:
     """Give an object its state as `copy` does: by its ``__setstate__``, or attribute by attribute."""
     if state is None:
         return
-    if hasattr(worker, "__setstate__"):
-        worker.__setstate__(state)
+    if callable(restore := getattr(type(worker), "__setstate__", None)):
+        restore(worker, state)
         return
     attributes, slots = state if isinstance(state, tuple) else (state, None)
     if attributes:
