@@ -135,12 +135,12 @@ class Verbs:
         def end() -> None:
             self._skews[name] -= seconds
 
-        return self._begun("skew", name, "", end, f": ahead by {seconds:g} s")
+        return self._begun("skew", name, "", end, f": {seconds:+g} s")
 
     def jump(self, name: str, seconds: float) -> None:
         """Let the clock on a host's wall jump ahead by so many seconds, for good; negative is back."""
         self._skews[name] = self._skews.get(name, 0.0) + seconds
-        self._note("fault", name, "", f"clock jump: ahead by {seconds:g} s")
+        self._note("fault", name, "", f"clock jump: {seconds:+g} s")
 
     def crash(self, name: str) -> Mended:
         """Kill what runs on a host: others notice, and nobody listens there. Mended, it starts anew."""
