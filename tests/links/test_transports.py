@@ -8,7 +8,7 @@ import trio.testing
 from autonomy.testing.network import LATENCY, Latency
 
 from .check_transport import CHECKS, Check, check_transport, run_check
-from .worlds import simulated_world, tcp_world, wired_world
+from .worlds import simulated_world, streamed_world, tcp_world, wired_world
 
 each_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
@@ -23,6 +23,11 @@ async def test_the_simulated_transport_keeps_the_contract(
 @each_check
 async def test_over_wires_in_virtual_time(check: Check, autojump_clock: trio.testing.MockClock) -> None:
     await run_check(check, wired_world)
+
+
+@each_check
+async def test_over_simulated_streams(check: Check, autojump_clock: trio.testing.MockClock) -> None:
+    await run_check(check, streamed_world)
 
 
 @pytest.mark.network

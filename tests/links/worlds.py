@@ -12,6 +12,7 @@ from autonomy._links.limits import LinkLimits
 from autonomy._links.websocket import WebSocketTransport
 from autonomy.testing.moments import Moments
 from autonomy.testing.network import LATENCY, Latency, Network
+from autonomy.testing.streams import BYTES, Streams
 
 from .certificates import security
 from .wires import Wires
@@ -24,6 +25,18 @@ def simulated_world(latency: Latency = LATENCY) -> World:
     """Return a world on a simulated network; for virtual time."""
     network = Network(lambda way: Random(repr(way)), Moments(trio.current_time), latency, GENEROUS)
     return World(network.transport, lambda: "wss://here:0", "wss://nowhere:1")
+
+
+def streamed_world() -> World:
+    """Return a world with the real TLS and websocket over simulated streams; for virtual time."""
+    network = Network(lambda way: Random(repr(way)), Moments(trio.current_time), LATENCY, BYTES, lambda _: "")
+    ports = itertools.count(1)
+
+    def transport(node: str) -> WebSocketTransport:
+        streams = Streams(network, node, node, Random(node))
+        return WebSocketTransport(security(node), GENEROUS, streams.connect, streams.listen)
+
+    return World(transport, lambda: f"wss://b:{next(ports)}", "wss://nowhere:1")
 
 
 def wired_world(wires: Wires | None = None, limits: LinkLimits = GENEROUS) -> World:

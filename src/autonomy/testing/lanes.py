@@ -21,6 +21,7 @@ from ..abc import LinkLost
 Way = tuple[str, str]
 """From one host to another."""
 ZONE: Final = "simulated"
+_CLOSED: Final = "it was closed"
 _NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -40,6 +41,9 @@ class Roads(Protocol):
 
     def delay(self, way: Way) -> float:
         """Return the seconds that the next message on a way takes."""
+
+    def describe(self, message: bytes) -> str:
+        """Return what is noted of a message."""
 
     def note(self, kind: str, way: Way, number: int, text: str = "") -> None:
         """Note what happened on a way."""
@@ -72,7 +76,7 @@ class Lane:
     def put(self, message: bytes) -> None:
         """Put a message on its way."""
         number = self._roads.next_number()
-        self._roads.note("send", self._way, number, f"{len(message)} bytes")
+        self._roads.note("send", self._way, number, self._roads.describe(message))
         self._messages.append((self._arrival(), number, message))
         self._held += len(message)
         self.changed.unpark_all()
@@ -84,6 +88,10 @@ class Lane:
         if self._messages:
             return self._messages[0][0]
         return math.inf if self._news is None else self._news[0]
+
+    def has_message(self) -> bool:
+        """Whether a message is there, not the news of the end."""
+        return bool(self._messages) and self.next_at() <= trio.current_time()
 
     def take(self) -> bytes:
         """Return the message that is there.
@@ -133,6 +141,7 @@ class SimulatedLink:
         limits: What one end does for how long, and how large a message may be.
 
     Attributes:
+        was_closed: Whether the other end has ended it in good order.
         lost: Why it has ended for this end; empty if it has not.
         forget: Called when it has.
     """
@@ -144,6 +153,7 @@ class SimulatedLink:
         self._incoming = incoming
         self._limits = limits
         self.lost = ""
+        self.was_closed = False
         self.forget: Callable[[], object] = lambda: None
 
     @property
@@ -170,6 +180,10 @@ class SimulatedLink:
         else:
             self._outgoing.put(bytes(message))
 
+    def has_message(self) -> bool:
+        """Whether a message has arrived that nobody has received."""
+        return not self.lost and self._incoming.has_message()
+
     async def receive(self) -> bytes:
         """Return the next message; see `abc.Link`."""
         await trio.lowlevel.checkpoint()
@@ -181,12 +195,13 @@ class SimulatedLink:
         try:
             return self._incoming.take()
         except LinkLost as news:
+            self.was_closed = str(news).startswith(_CLOSED)
             self.end(str(news))
             raise
 
     async def close(self, reason: str = "") -> None:
         """Close in good order; see `abc.Link`. What was sent arrives without being waited for."""
-        self.end("it was closed" + (f": {reason}" if reason else ""))
+        self.end(_CLOSED + (f": {reason}" if reason else ""))
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def end(self, reason: str) -> None:

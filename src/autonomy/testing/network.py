@@ -44,14 +44,12 @@ class Server:
     Attributes:
         host: Where it is.
         node: Who it is.
-        handle: Called with each link.
-        nursery: In which that runs.
+        take: Called with its end of each link.
     """
 
     host: str
     node: str
-    handle: Handler
-    nursery: trio.Nursery
+    take: Callable[[SimulatedLink], None]
 
 
 class Network:
@@ -63,6 +61,7 @@ class Network:
         moments: Where it is noted what happens.
         latency: Least and greatest seconds that a message takes.
         limits: What one end of a link does for how long, and how large a message may be.
+        describe: Returns what is noted of a message.
     """
 
     def __init__(
@@ -71,12 +70,14 @@ class Network:
         moments: Moments,
         latency: Latency = LATENCY,
         limits: LinkLimits | None = None,
+        describe: Callable[[bytes], str] = lambda message: f"{len(message)} bytes",
     ) -> None:
         self._chance = chance
         self._chances: dict[Way, Random] = {}
         self._moments = moments
         self._latency = latency
         self._limits = limits or LinkLimits()
+        self.describe = describe
         self._slow = Hindrances[Way, Latency]()
         self._blocked = Hindrances[Way, None](self._look_again)
         self._held = Hindrances[Way, None](self._look_again)
@@ -239,7 +240,7 @@ class Network:
 
         near.forget = far.forget = forget
         self.note("link", (caller, host), number)
-        server.nursery.start_soon(_handled, server.handle, far)
+        server.take(far)
         return near
 
     def reserve(self, address: str) -> str:
@@ -256,17 +257,26 @@ class Network:
             raise OSError(f"somebody listens at {address} already")
         return address
 
+    def open(self, address: str, server: Server) -> None:
+        """Let somebody listen at an address."""
+        self._servers[address] = server
+        self._hosts[parse_address(address)[0]] = server.host
+
+    def shut(self, address: str, server: Server) -> None:
+        """Let him listen there no more."""
+        if self._servers.get(address) is server:
+            del self._servers[address]
+
     @asynccontextmanager
     async def listen(self, address: str, host: str, node: str, handle: Handler) -> AsyncGenerator[None]:
         """Take links at an address while the block runs; when it ends, so do they."""
         async with trio.open_nursery() as nursery:
-            self._servers[address] = mine = Server(host, node, handle, nursery)
-            self._hosts[parse_address(address)[0]] = host
+            server = Server(host, node, lambda link: nursery.start_soon(_handled, handle, link))
+            self.open(address, server)
             try:
                 yield
             finally:
-                if self._servers.get(address) is mine:
-                    del self._servers[address]
+                self.shut(address, server)
             nursery.cancel_scope.cancel()
 
 

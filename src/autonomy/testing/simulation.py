@@ -11,16 +11,19 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
 
 import trio
 import trio.testing
 
 from .._sansio.points import deciding
+from ..abc import Transport
 from ..node import Node, open_node
 from .chance import derive, seed_scheduler
 from .chaos import GRACE, draw, play_out, swizzle
@@ -33,12 +36,14 @@ from .odd_turns import OddTurns
 from .programs import Program
 from .runs import SEED, Report, SimulationFailed
 from .stand_ins import here, stand_ins
+from .streams import BYTES, Secured
 from .verbs import Mended, Verbs
 
 _TICK: Final = 1e-5
 """Seconds that a look at the clock takes, for workers and senders that run on: a slice is a count of these."""
 _CHECKED_EVERY: Final = 0.1
 
+Wire = Literal["messages", "tls"]
 Scenario = Callable[["Simulation"], Awaitable[object]]
 
 
@@ -67,6 +72,8 @@ class Simulation(Verbs):
             a new one; a failure names it.
         latency: Least and greatest seconds that a message takes.
         buggify: The share of points of `autonomy.buggify`, in the library and in your program, that are alive in a run.
+        wire: How nodes are linked: by ``"messages"``, or by ``"tls"``, the library's own TLS and websockets over
+            streams of bytes that are simulated, which takes several times as long.
         story: What breaks, instead of all that `chaos` and `apply` would break: a run made again with less of it.
 
     Attributes:
@@ -79,6 +86,7 @@ class Simulation(Verbs):
         *,
         latency: Latency = LATENCY,
         buggify: float = 0.25,
+        wire: Wire = "messages",
         story: Story | None = None,
     ) -> None:
         if seed is None and story is not None:
@@ -89,6 +97,8 @@ class Simulation(Verbs):
         super().__init__()
         self._latency = latency
         self._buggify = buggify
+        self._wire: Wire = wire
+        self._secured: Secured | None = None
         self._odd_turns = OddTurns(self.chance, buggify)
         self._nursery: trio.Nursery | None = None
         self._always: list[Callable[[Simulation], object]] = []
@@ -274,17 +284,39 @@ class Simulation(Verbs):
         self._odd_turns = OddTurns(self.chance, self._buggify)
         self._seen = dict.fromkeys(self._sometimes, 0)
         self._starts = itertools.count(1)
-        self._network = Network(partial(self.chance, "network"), self._moments, self._latency)
+        self._network = self._new_network(self._moments)
         try:
             places = stand_ins(
                 self.chance("programs"),
                 lambda host: self._skews.get(host, 0.0),
                 lambda host, line: self._note("print", host, "", line),
             )
-            with places, full_disks(lambda: here.get() in self._full), deciding(self._odd_turns.decide):
+            disks, turns = full_disks(lambda: here.get() in self._full), deciding(self._odd_turns.decide)
+            with places, disks, turns, self._securing():
                 await self._tell(scenario, until)
         finally:
             self._ended_at = elapsed()
+
+    def _new_network(self, moments: Moments) -> Network:
+        chance = partial(self.chance, "network")
+        if self._wire == "messages":
+            return Network(chance, moments, self._latency)
+        return Network(chance, moments, self._latency, BYTES, lambda _: "")  # sizes differ with each signature
+
+    @contextmanager
+    def _securing(self) -> Generator[None]:
+        """Have an authority, if there is TLS."""
+        if self._wire == "messages":
+            yield
+            return
+        with TemporaryDirectory() as folder:
+            self._secured = Secured(Path(folder) / "authority")
+            yield
+
+    def _transport(self, machine: str, name: str) -> Transport:
+        if self._secured is None:
+            return self.network.transport(machine, name)
+        return self._secured.transport(self.network, machine, name, self.chance("bytes", machine))
 
     async def _tell(self, scenario: Scenario | None, until: float) -> None:
         self._calm = trio.Event()
@@ -346,7 +378,7 @@ class Simulation(Verbs):
         incarnation = f"{self.chance('incarnation', host.name, start).getrandbits(128):032x}"
         ticks = itertools.count()
         options: dict[str, Any] = {
-            "transport": self.network.transport(machine, host.name),
+            "transport": self._transport(machine, host.name),
             "stall_warning": None,
             "slice_clock": lambda: next(ticks) * _TICK,
             "new_incarnation": lambda: incarnation,
