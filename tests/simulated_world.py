@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
 import trio
 
@@ -36,6 +37,7 @@ class Plan:
         breaks: The faults that there are.
         overlap: Whether one may begin while another one lasts.
         stops: Whether workers are stopped.
+        wire: How nodes are linked.
         is_short: Whether all outages are shorter than the window, and nobody is to notice any.
     """
 
@@ -49,6 +51,7 @@ class Plan:
     )  # fmt: skip
     overlap: bool = True
     stops: bool = True
+    wire: Literal["messages", "tls"] = "messages"
     is_short: bool = False
 
 
@@ -83,7 +86,7 @@ class World:
 
     def __init__(self, seed: int, plan: Plan) -> None:
         self.plan = plan
-        self.sim = Simulation(seed)
+        self.sim = Simulation(seed, wire=plan.wire)
         self.history = History()
         self.names = [f"n{number}" for number in range(plan.nodes)]
         self._starts = dict.fromkeys(self.names, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,10 @@ def quiet() -> Iterator[None]:
 
 def test_all_promises_hold_whatever_breaks() -> None:
     run_all((seed, Plan(seconds=60)) for seed in range(1, 4))
+
+
+def test_all_promises_hold_over_the_real_tls_and_websockets() -> None:
+    run_all((seed, replace(SMALL, wire="tls")) for seed in range(1, 4))
 
 
 def test_outages_shorter_than_the_window_are_noticed_by_nobody() -> None:

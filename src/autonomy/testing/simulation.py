@@ -73,7 +73,7 @@ class Simulation(Verbs):
         latency: Least and greatest seconds that a message takes.
         buggify: The share of points of `autonomy.buggify`, in the library and in your program, that are alive in a run.
         wire: How nodes are linked: by ``"messages"``, or by ``"tls"``, the library's own TLS and websockets over
-            streams of bytes that are simulated, which takes several times as long.
+            streams of bytes that are simulated, which takes about twice as long.
         story: What breaks, instead of all that `chaos` and `apply` would break: a run made again with less of it.
 
     Attributes:
