@@ -15,7 +15,7 @@ from typing import Literal
 import trio
 
 from autonomy import AutonomyError, Backoff, DeadLetter, Node, NoReply, Restart
-from autonomy.testing import Report, Simulation
+from autonomy.testing import Mended, Report, Simulation
 
 from .simulated_hands import CAPACITIES, Hand, Life, Noted, Pulse
 from .simulated_history import History, Sent, Watched, violations
@@ -64,6 +64,11 @@ SHORT = Plan(
     is_short=True,
 )
 """All nodes and workers live, and no outage is as long as the window."""
+RARE = Plan(
+    seconds=60.0,
+    breaks=("hold", "clog", "clog", "refusal", "stall", "narrow", "jitter", "reset", "crash", "power loss"),
+)
+"""What befalls links in use, and those that are to be opened."""
 SMALL = Plan(nodes=3, clients=6, seconds=40.0, pauses=(0.5, 4.0))
 
 
@@ -380,9 +385,18 @@ class Chaos:
         elif kind == "black hole":
             sim.blackhole(one, other)
         else:
-            verbs = {"partition": sim.partition, "one way": sim.one_way_block, "slow": sim.slow}
-            with sim.isolate(one) if kind == "isolate" else verbs[kind](one, other):
+            with self._begun(kind, one, other):
                 await trio.sleep(outage)
+
+    def _begun(self, kind: str, one: str, other: str) -> Mended:
+        sim = self._sim
+        if kind in ("isolate", "clog"):
+            return sim.clog(one) if kind == "clog" else sim.isolate(one)
+        verbs: dict[str, Callable[[str, str], Mended]] = {
+            "partition": sim.partition, "one way": sim.one_way_block, "slow": sim.slow, "hold": sim.hold,
+            "refusal": sim.refuse, "stall": sim.stall, "narrow": sim.narrow, "jitter": sim.jitter,
+        }  # fmt: skip
+        return verbs[kind](one, other)
 
     async def _turn_off(self, kind: str, host: str, outage: float) -> None:
         if host in self._off or self._sim.host(host).node is None:

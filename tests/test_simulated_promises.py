@@ -11,7 +11,7 @@ import pytest
 from .simulated_bugs import BUGS, Plant, dead_letter_not_reported
 from .simulated_history import violations_of_deaths
 from .simulated_sweep import THOUSAND, found_by, run_all
-from .simulated_world import SHORT, Plan, World
+from .simulated_world import RARE, SHORT, SMALL, Plan, World
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +33,10 @@ def test_all_promises_hold_whatever_breaks() -> None:
 
 def test_all_promises_hold_over_the_real_tls_and_websockets() -> None:
     run_all((seed, replace(SMALL, wire="tls")) for seed in range(1, 4))
+
+
+def test_all_promises_hold_where_links_are_clogged_stalled_refused_and_narrow() -> None:
+    run_all((seed, RARE) for seed in range(1, 4))
 
 
 def test_outages_shorter_than_the_window_are_noticed_by_nobody() -> None:
