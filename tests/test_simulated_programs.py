@@ -223,6 +223,48 @@ def test_relative_paths_lead_into_the_hosts_own_folder(tmp_path: Path) -> None:
     assert Path.cwd() == here
 
 
+def test_dates_are_those_of_the_hosts_clock(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        import datetime, time, trio
+        from datetime import UTC, date
+        from autonomy import Node
+
+        class Stamp(datetime.datetime):
+            pass
+
+        async def main(node):
+            await trio.sleep(2)
+            now = datetime.datetime.now(UTC)
+            print(now.isoformat(), time.gmtime().tm_sec, now.timestamp() == time.time())
+            print(isinstance(now, datetime.datetime), isinstance(now, date), isinstance(now, Stamp))
+            print(datetime.datetime.strptime("2020", "%Y") == datetime.datetime(2020, 1, 1), Stamp(2020, 1, 1).year)
+            today = date.fromtimestamp(time.time())
+            print(time.strftime("%S"), time.strftime("%Y", time.gmtime(0)), date.today() == today)
+            print(type(now).__module__, now.__reduce__()[0].__name__, type(Stamp.now()).__name__)
+
+        Node.start(main)
+        """,
+    )
+
+    async def scenario(sim: Simulation) -> None:
+        sim.skew("alone", 3600.0)
+        await trio.sleep(3)
+
+    sim = Simulation(1)
+    sim.program("alone", path)
+    output = sim.run(scenario).output["alone"]
+
+    assert output == [
+        "2026-01-01T01:00:02+00:00 2 True",
+        "True True False",
+        "True 2020",
+        "02 1970 True",
+        "datetime datetime Stamp",
+    ]
+
+
 def test_asyncio_programs_are_turned_off_and_on_like_others(tmp_path: Path) -> None:
     path = written(
         tmp_path,

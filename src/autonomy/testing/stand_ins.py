@@ -26,7 +26,7 @@ import outcome
 import trio
 
 from .._mixed.guest import GuestRun
-from . import folders, processes
+from . import calendars, folders, processes
 from .loops import join, run_in_loop
 
 T = TypeVar("T")
@@ -86,6 +86,7 @@ def stand_ins(
             (socket.socket, "bind", _refuse_socket),
             *processes.stand_ins(lines.write),
             *folders.stand_ins(),
+            *calendars.stand_ins(wall),
         ):
             stack.enter_context(patch.object(target, name, stand_in))
         yield
