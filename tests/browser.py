@@ -70,16 +70,31 @@ class Page:
         result: dict[str, Any] = answer["result"]
         return result
 
-    async def show(self, path: Path, *, dark: bool = False, width: int = 1440, height: int = 900) -> None:
-        """Open a file, and wait until it has drawn."""
+    async def show(self, place: Path | str, *, dark: bool = False, width: int = 1440, height: int = 900) -> None:
+        """Open a file or an address, and wait until it has drawn."""
+        await self.look(dark=dark, width=width, height=height)
+        await self.call("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
+        while await self.value("document.readyState") != "complete":
+            pass
+        await self.settle()
+
+    async def look(self, *, dark: bool = False, width: int = 1440, height: int = 900) -> None:
+        """Be a screen of this size, in a system of these colours."""
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
-        await self.call("Page.navigate", url=path.as_uri())
-        while await self.value("document.readyState") != "complete":
-            pass
+
+    async def wait_for(self, expression: str) -> Any:
+        """Wait until an expression is true in the page, and return what it is."""
+        while not (found := await self.value(expression)):  # noqa: ASYNC110  # the page has no event of Trio's
+            await trio.sleep(0.05)
+        return found
+
+    async def type(self, text: str) -> None:
+        """Type where the focus is."""
+        await self.call("Input.insertText", text=text)
         await self.settle()
 
     async def settle(self) -> None:
