@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -49,9 +50,9 @@ def small_zone(folder: Path) -> FolderZone:
 
 
 @asynccontextmanager
-async def served(zone: ZoneLogs) -> AsyncGenerator[str]:
+async def served(zone: ZoneLogs, host: str = "127.0.0.1") -> AsyncGenerator[str]:
     """Serve a zone's logs as long as the block runs, at the address given."""
     async with trio.open_nursery() as nursery:
-        url: str = await nursery.start(lambda *, task_status: serve_logs(zone, port=0, task_status=task_status))
+        url: str = await nursery.start(partial(serve_logs, zone, port=0, host=host))
         yield url
         nursery.cancel_scope.cancel()

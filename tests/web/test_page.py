@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -295,7 +296,7 @@ async def test_it_goes_on_by_itself_when_the_server_was_away(zone: FolderZone, t
     zone.write("one\ntwo\nunfinished")
     async with open_page(tmp_path / "profile") as page:
         async with trio.open_nursery() as nursery:
-            url: str = await nursery.start(lambda *, task_status: serve_logs(zone, port=0, task_status=task_status))
+            url: str = await nursery.start(partial(serve_logs, zone, port=0))
             await page.show(url)
             await page.wait_for("lines.length === 3")
             nursery.cancel_scope.cancel()
@@ -303,7 +304,7 @@ async def test_it_goes_on_by_itself_when_the_server_was_away(zone: FolderZone, t
         zone.write(" no more\nthree\n")
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(lambda *, task_status: serve_logs(zone, port=int(url[-5:]), task_status=task_status))
+            await nursery.start(partial(serve_logs, zone, port=int(url[-5:])))
             await page.wait_for("isReady && at('banner').hidden && lines.length >= 5")
             await page.settle()
             found = await page.value("lines.filter(line => !line.isNote).map(line => line.text)")
@@ -353,9 +354,8 @@ async def test_nothing_that_a_pod_writes_becomes_markup_or_breaks_the_page(page:
 async def test_the_policy_lets_no_other_script_run(url: str, tmp_path: Path) -> None:
     async with open_page(tmp_path / "profile") as page:
         await page.show(url)
-        await page.value(
-            "{ const one = document.createElement('script'); one.textContent = 'hacked = 1'; document.body.append(one) }"
-        )
+        script = "Object.assign(document.createElement('script'), {textContent: 'window.hacked = 1'})"
+        await page.value(f"document.body.append({script})")
 
         assert await page.value("window.hacked") is None
         assert any("Content Security Policy" in complaint for complaint in page.complaints)

@@ -311,6 +311,16 @@ async def test_only_the_loopback_is_listened_on(zone: FolderZone) -> None:
             await serve_logs(zone, port=0, host=host)
 
 
+async def test_the_loopback_of_ipv6_will_do(zone: FolderZone) -> None:
+    try:
+        (await trio.open_tcp_listeners(0, host="::1"))[0].socket.close()
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    async with served(zone, host="::1") as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        assert (await client.get("/api/pods")).status_code == 200
+    assert url.startswith("http://[::1]:")
+
+
 async def test_a_taken_port_is_an_error_that_names_it(url: str, zone: FolderZone) -> None:
     host, port = address(url)
 

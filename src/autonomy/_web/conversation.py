@@ -63,7 +63,7 @@ class Request:
 class Conversation:
     """One client, from its first byte to its last."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.HalfCloseableStream) -> None:
         self._stream = stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
         self._method = ""
@@ -107,7 +107,7 @@ class Conversation:
 
     async def _next_event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._stream.receive_some(_PIECE))
+            self._http.receive_data(bytes(await self._stream.receive_some(_PIECE)))
         return event
 
     async def answer(self, status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> None:

@@ -54,9 +54,7 @@ class Site:
         match request.path:
             case ("",):
                 page, policy = _page()
-                await conversation.answer(
-                    200, "text/html; charset=utf-8", page, {"content-security-policy": policy, "x-robots-tag": "none"}
-                )
+                await conversation.answer(200, "text/html; charset=utf-8", page, {"content-security-policy": policy})
             case ("api", "pods"):
                 await conversation.answer(200, "application/json", self._pods(), {})
             case ("api", "feed"):
