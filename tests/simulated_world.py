@@ -7,6 +7,7 @@ its own. What it all came to is in a `History`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
