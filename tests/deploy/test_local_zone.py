@@ -239,7 +239,7 @@ async def test_only_what_has_changed_starts_again(tmp_path: Path) -> None:
         make_zone(folder, pods, {"a": READY + "# changed"})
         await zone.apply(deployment(folder, place))
         third = pids(zone)
-        make_zone(folder, pod("main-pod", "main") + pod("a", "a", more="clones: 3, "), {})
+        make_zone(folder, pod("main-pod", "main", more="public: true, ") + pod("a", "a", more="clones: 3, "), {})
         await zone.apply(deployment(folder, place))
         fourth = pids(zone)
 
@@ -247,6 +247,7 @@ async def test_only_what_has_changed_starts_again(tmp_path: Path) -> None:
         assert {name for name in third if third[name] != first[name]} == {"a-0", "a-1"}
         assert {name for name in fourth if fourth[name] != third.get(name)} == {"a-2"}
         assert "b" not in fourth
+        assert zone.pods[0].public
         assert [state.name for state in zone.pods][:3] == names[:3]
 
 
@@ -295,7 +296,7 @@ wait()
 """
     folder = make_zone(tmp_path / "zone", pod("a", "a"), {"a": program})
 
-    async with zone_of(folder, Patience(ready=5, grace=0.3)) as (zone, place):
+    async with zone_of(folder, Patience(ready=30, grace=0.3)) as (zone, place):
         await zone.apply(deployment(folder, place))
         await until(lambda: len(processes_of(place.containers / "a")) >= 4)
 
@@ -335,7 +336,7 @@ async def test_a_log_of_a_hundred_thousand_lines_is_whole(tmp_path: Path) -> Non
     program = f"{BEGIN}for number in range(100_000): print('line', number)\nready()\nwait()"
     folder = make_zone(tmp_path / "zone", pod("a", "a"), {"a": program})
 
-    async with zone_of(folder) as (zone, place):
+    async with zone_of(folder, Patience(ready=60)) as (zone, place):
         await zone.apply(deployment(folder, place))
 
     lines = place.log_of("a").read_text().splitlines()

@@ -34,7 +34,7 @@ def lives():
 READY = f"{BEGIN}print('I am', os.environ['NODE'], time.time())\nready()\nwait()\n"
 CRASHES = f"{BEGIN}print('reading settings')\nraise SystemExit('there are no settings')\n"
 AUTHORITY = ("python", "-c", READY)
-SOON = Patience(ready=5, grace=2, crashes=2, backoff=Backoff(0.05, 0.2))
+SOON = Patience(ready=30, grace=5, crashes=2, backoff=Backoff(0.05, 0.2))
 DOCKERFILE = 'FROM base\nCOPY . .\nENTRYPOINT ["python", "main.py"]\n'
 
 

@@ -124,8 +124,8 @@ async def command_lock(home: Path, zone: str, seconds: float) -> AsyncGenerator[
 
     Raises:
         DeployFailed: Another one was at work for all this time.
+        IdentityError: Others may enter the folders of zones.
     """
-    make_private_folder(home)
     make_private_folder(home / "locks")
     make_private_folder(home / "zones")
     descriptor = await wait_for_lock(home / "locks" / zone, seconds)

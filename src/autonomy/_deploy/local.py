@@ -103,8 +103,8 @@ class LocalZone:
         async with self._applying:
             if self._files:
                 pods = list(self._pods.values())
-                await self._stop_pods([pod for pod in pods if pod.planned.is_main])
-                await self._stop_pods([pod for pod in pods if not pod.planned.is_main])
+                await self._stop_pods([pod for pod in pods if pod.is_main])
+                await self._stop_pods([pod for pod in pods if not pod.is_main])
             if self._authority:
                 await self._authority.stop()
             self.state.state = "stopped"
@@ -142,6 +142,7 @@ class LocalZone:
         for planned in plan.pods:
             if planned.name not in self._pods:
                 self._pods[planned.name] = Pod(planned, deployment, self._place, self._notice, self._patience)
+            self._pods[planned.name].label(planned)
         self._pods = {planned.name: self._pods[planned.name] for planned in plan.pods}
         self.state.pods = [pod.state for pod in self._pods.values()]
         self._notice()
@@ -187,8 +188,8 @@ class LocalZone:
             for pod in pods:
                 nursery.start_soon(pod.stop, files)
         for pod in pods:
-            del self._pods[pod.planned.name]
-            _log.info("pod stopped", pod=pod.planned.name)
+            del self._pods[pod.name]
+            _log.info("pod stopped", pod=pod.name)
 
     async def _start(self, planned: Sequence[PlannedPod], files: NodeFiles) -> None:
         """Start those of the pods that do not run, and wait for all of them.
@@ -204,7 +205,7 @@ class LocalZone:
         await self._until(lambda: all(pod.decided for pod in pods))
         failed = [pod for pod in pods if pod.state.state == "failed"]
         if failed:
-            raise DeployFailed("\n".join(f"pod {pod.planned.name!r} failed: {pod.state.reason}" for pod in failed))
+            raise DeployFailed("\n".join(f"pod {pod.name!r} failed: {pod.state.reason}" for pod in failed))
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -225,7 +226,7 @@ class LocalZone:
 
 def _stays(pod: Pod, plan: Plan, deployment: Deployment) -> bool:
     """Whether a pod runs as the plan wants it to."""
-    wanted = next((each for each in plan.pods if each.name == pod.planned.name), None)
+    wanted = next((each for each in plan.pods if each.name == pod.name), None)
     return wanted is not None and pod.state.state != "failed" and pod.fingerprint == fingerprint(wanted, deployment)
 
 

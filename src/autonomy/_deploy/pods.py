@@ -19,9 +19,9 @@ from .state import ContainerState, Deployment, KeptImage, PodState
 
 
 def fingerprint(pod: PlannedPod, deployment: Deployment) -> str:
-    """Return a text that changes when anything changes that the pod is made from."""
+    """Return a text that changes when anything changes that the pod's processes are made from."""
     images = {node.image: deployment.images[node.image] for node in pod.nodes}
-    return hashlib.sha256(msgspec.json.encode((pod, images))).hexdigest()
+    return hashlib.sha256(msgspec.json.encode((pod.nodes, images))).hexdigest()
 
 
 class Pod:
@@ -43,9 +43,11 @@ class Pod:
         changed: Callable[[], None],
         patience: Patience,
     ) -> None:
-        self.planned = planned
+        self.name = planned.name
+        self.is_main = planned.is_main
         self.fingerprint = fingerprint(planned, deployment)
         self.begun = False
+        self._nodes = planned.nodes
         self._images = deployment.images
         self._place = place
         self._changed = changed
@@ -58,7 +60,7 @@ class Pod:
         """Let its containers run in `nursery`; what keeps them from it is in `state`."""
         self.begun = True
         with trio.CancelScope(shield=True):  # all of them or none: it takes no longer than to copy their files
-            for node, state in zip(self.planned.nodes, self.state.containers, strict=True):
+            for node, state in zip(self._nodes, self.state.containers, strict=True):
                 await self._start(node, state, nursery, files, held)
 
     async def stop(self, files: NodeFiles) -> None:
@@ -66,8 +68,12 @@ class Pod:
         async with trio.open_nursery() as nursery:
             for container in self._containers:
                 nursery.start_soon(container.stop)
-        for node in self.planned.nodes:
+        for node in self._nodes:
             files.forget(node.short_name)
+
+    def label(self, planned: PlannedPod) -> None:
+        """Take over what a plan says of it that its processes do not depend on."""
+        self.state.size, self.state.public = planned.size, planned.public
 
     @property
     def decided(self) -> bool:
