@@ -18,7 +18,7 @@ from autonomy._deploy.home import ZonePlace, autonomy_home
 from autonomy._deploy.state import ZoneState
 from autonomy.errors import DeployFailed, ZoneFileError
 
-from .zones import AUTHORITY, CRASHES, READY, all_gone, log_of, make_zone, pod, processes_of, until
+from .zones import AUTHORITY, CRASHES, READY, all_gone, guard_of, log_of, make_zone, pod, processes_of, until
 
 pytestmark = [pytest.mark.slow]
 
@@ -191,6 +191,32 @@ async def test_a_zone_is_deployed_again_at_once_after_its_supervisor_was_killed(
 
         assert state.state == "up"
         assert len(nodes) == 3
+
+
+async def test_a_zone_counts_as_running_until_its_last_guard_has_done_its_work(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+
+    async with home_in(tmp_path) as home:
+        place = ZonePlace.of(home, "shop")
+        state = await deploy(folder, home)
+        pid = state.pods[0].containers[0].pid
+        assert pid is not None
+        assert state.supervisor is not None
+        guard = guard_of(pid)
+        os.kill(guard, signal.SIGSTOP)
+        os.kill(state.supervisor, signal.SIGKILL)
+        await until(lambda: len(processes_of(home)) == 2)
+        with trio.move_on_after(1) as waiting:
+            await deploy(folder, home)
+
+        assert waiting.cancelled_caught
+        assert (place.supervised, place.running) == (False, True)
+        assert alive(pid)
+
+        os.kill(guard, signal.SIGCONT)
+        await deploy(folder, home)
+
+        assert pid not in processes_of(home)
 
 
 async def test_a_supervisor_that_is_asked_to_end_stops_its_zone(tmp_path: Path) -> None:
