@@ -182,7 +182,7 @@ async def test_a_zone_is_deployed_again_at_once_after_its_supervisor_was_killed(
     folder = make_zone(tmp_path / "zone", PODS, IMAGES)
 
     async with home_in(tmp_path) as home:
-        for _ in range(3):
+        for _ in range(2):
             state = await deploy(folder, home)
             assert state.supervisor is not None
             os.kill(state.supervisor, signal.SIGKILL)

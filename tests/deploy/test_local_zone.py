@@ -275,6 +275,45 @@ async def test_deploying_that_is_cut_short_can_be_done_again(tmp_path: Path) -> 
         assert {state.state for state in zone.pods} == {"ready"}
 
 
+async def test_a_pod_that_was_being_stopped_starts_again_if_it_is_wanted_after_all(tmp_path: Path) -> None:
+    slow = f"{BEGIN}signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit()))\nready()\nwait()"
+    folder = make_zone(tmp_path / "zone", pod("a", "a"), {"a": slow})
+
+    async with zone_of(folder) as (zone, place):
+        await zone.apply(deployment(folder, place))
+        before = pids(zone)
+        make_zone(folder, pod("a", "a"), {"a": READY})
+        with trio.move_on_after(0.2) as cut:
+            await zone.apply(deployment(folder, place))
+        make_zone(folder, pod("a", "a"), {"a": slow})
+        await zone.apply(deployment(folder, place))
+
+        assert cut.cancelled_caught
+        assert zone.pods[0].state == "ready"
+        assert pids(zone) != before
+
+
+async def test_runners_run_in_a_copy_of_the_files_they_are_given(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(READY.replace("I am", "from a file, I am"))
+    runners = {"runner": 2}
+
+    async with open_local_zone(runners, files=tmp_path, program=("python", "main.py"), authority=AUTHORITY) as zone:
+        logs = [log_of(each) for state in zone.pods for each in state.containers]
+
+    assert [log.partition(" 1")[0] for log in logs] == [f"from a file, I am runner-{number}" for number in range(2)]
+
+
+async def test_a_disk_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path / "zone", pod("a", "a"), {"a": READY})
+
+    async with zone_of(folder) as (zone, place):
+        place.ca.write_text("this is no folder")
+        with pytest.raises(DeployFailed, match="ca"):
+            await zone.apply(deployment(folder, place))
+
+        assert zone.state.state == "failed"
+
+
 async def test_a_program_ends_in_good_order_if_it_can(tmp_path: Path) -> None:
     program = f"{BEGIN}signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\nready()\nwait()"
     folder = make_zone(tmp_path / "zone", pod("a", "a"), {"a": program})

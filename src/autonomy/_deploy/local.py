@@ -31,7 +31,7 @@ from .._sansio.spec import (
     plan_zone,
     zone_name_problem,
 )
-from ..errors import DeployFailed
+from ..errors import DeployFailed, IdentityError
 from ..logs import get_logger
 from .containers import Container, Patience, Program
 from .home import ZonePlace
@@ -39,7 +39,7 @@ from .images import keep_image
 from .node_files import NodeFiles
 from .pods import Pod, fingerprint
 from .recipe import CopyRule, Recipe
-from .state import ContainerState, Deployment, KeptImage, PodState, ZoneState
+from .state import ContainerState, Deployment, KeptImage, PodState, ZonePhase, ZoneState
 
 _log = get_logger("zone")
 RUNNER_PROGRAM = ("python", "-c", "from autonomy import Node; Node.start()")
@@ -90,16 +90,16 @@ class LocalZone:
             try:
                 await self._apply(deployment)
             except DeployFailed as error:
-                self.state.state, self.state.reason = "failed", str(error)
-                self._notice()
+                self._conclude("failed", str(error))
                 raise
-            self.state.state = "up"
-            self._notice()
+            except (IdentityError, OSError) as error:
+                self._conclude("failed", str(error))
+                raise DeployFailed(str(error)) from error
+            self._conclude("up")
 
     async def stop(self) -> None:
         """Stop all pods, ``main-pod`` first, and then the directory; return when nothing is left of them."""
-        self.state.state = "stopping"
-        self._notice()
+        self._conclude("stopping", self.state.reason)
         async with self._applying:
             if self._files:
                 pods = list(self._pods.values())
@@ -107,8 +107,7 @@ class LocalZone:
                 await self._stop_pods([pod for pod in pods if not pod.is_main])
             if self._authority:
                 await self._authority.stop()
-            self.state.state = "stopped"
-            self._notice()
+            self._conclude("stopped", self.state.reason)
 
     async def join(self, short_name: str) -> Path:
         """Make credentials for one more node, which is no process of this zone; return the path of its node file.
@@ -211,6 +210,10 @@ class LocalZone:
         while not reached():
             await self._something.wait()
 
+    def _conclude(self, state: ZonePhase, reason: str = "") -> None:
+        self.state.state, self.state.reason = state, reason
+        self._notice()
+
     def _notice(self) -> None:
         self._something.set()
         self._something = trio.Event()
@@ -225,9 +228,10 @@ class LocalZone:
 
 
 def _stays(pod: Pod, plan: Plan, deployment: Deployment) -> bool:
-    """Whether a pod runs as the plan wants it to."""
+    """Whether a pod runs as the plan wants it to, or will."""
     wanted = next((each for each in plan.pods if each.name == pod.name), None)
-    return wanted is not None and pod.state.state != "failed" and pod.fingerprint == fingerprint(wanted, deployment)
+    gone = pod.ending or pod.state.state == "failed"
+    return wanted is not None and not gone and pod.fingerprint == fingerprint(wanted, deployment)
 
 
 def _free_port() -> int:

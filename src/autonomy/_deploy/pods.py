@@ -47,6 +47,7 @@ class Pod:
         self.is_main = planned.is_main
         self.fingerprint = fingerprint(planned, deployment)
         self.begun = False
+        self.ending = False
         self._nodes = planned.nodes
         self._images = deployment.images
         self._place = place
@@ -64,7 +65,8 @@ class Pod:
                 await self._start(node, state, nursery, files, held)
 
     async def stop(self, files: NodeFiles) -> None:
-        """Stop its containers; return when nothing is left of them."""
+        """Stop its containers; return when nothing is left of them. They end even if this is cancelled."""
+        self.ending = True
         async with trio.open_nursery() as nursery:
             for container in self._containers:
                 nursery.start_soon(container.stop)

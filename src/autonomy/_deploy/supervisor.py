@@ -96,7 +96,9 @@ class Supervisor:
 
     async def _apply(self, deployment: Deployment) -> None:
         assert self._zone is not None
-        self._zone.state.generation = self._generation
+        state = self._zone.state
+        # At once: whoever reads the new generation must not take the old one's outcome for its own.
+        state.generation, state.state, state.reason = self._generation, "deploying", ""
         _log.info("deploying", zone=deployment.spec.name, generation=self._generation)
         try:
             await self._zone.apply(deployment)
