@@ -234,7 +234,8 @@ def _watches(history: History) -> Iterator[str]:
         absences = history.absences[watch.worker]
         ends = [began for began, _ in absences] + history.deaths[host]
         due = min((end for end in ends if end >= watch.begun), default=math.inf) + NOTICED
-        if due < min(watch.ended, watch.fired):
+        # Of one that nobody stops, the watch may have come to its next life, if there was no link before.
+        if absences and due < min(watch.ended, watch.fired):
             yield f"L6 not told by {due:.3f}: {watch}"
         away = any(began <= watch.fired and watch.begun <= over for began, over in absences)
         is_of_node = watch.reason.startswith("node ")

@@ -24,7 +24,7 @@ from .simulated_history import History, Sent, Watched, violations
 GRACE = 45.0
 SETTLED = 85.0
 """Seconds in which what was begun comes to an end, once nothing is broken any more."""
-LARGE = 40_000
+LARGE = 200_000
 """Characters of a message that travels in parts."""
 
 
