@@ -110,10 +110,10 @@ class Hand:
         number, path = self._life.history.number(), message.rpartition("|")[2]
         path = f"{path if '@' in path else ''},{context.name}@{context.node.name}"
         target = f"circles@{self._chance.choice(self._life.names)}"
-        left = min(context.deadline - trio.current_time(), 30.0)
+        left = min(context.deadline - trio.current_time(), 3.0)  # what waits behind it has its turn before all is over
         with self._noted(context, number, target, "request") as sent:
             sent.limit, sent.comes_back = left, target in path.split(",")
-            await context.send_and_receive(target, f"{number}||request|{path}")
+            await context.send_and_receive(target, f"{number}||request|{path}", timeout=3)
             sent.outcome = "answered"
         await context.reply(f"{number_of(message)}#0")
 
