@@ -47,7 +47,7 @@ async def test_little_waits_for_a_link_that_takes_nothing_and_its_senders_wait(a
     async with two_nodes(network) as (a, b):
         await b.start_worker("recorder", recorder, mailbox_capacity=10_000)
         await a.send_message("recorder@b", "first")
-        network.stall("a", "b")
+        network.silence("a", "b")
         most = 0
         with trio.move_on_after(5):
             for number in range(2000):
@@ -80,7 +80,7 @@ async def test_a_node_that_takes_no_answers_is_given_up_before_they_fill_the_mem
     network = FaultyNetwork()
     async with two_nodes(network) as (a, _):
         peer = peer_of(a, "b")
-        network.stall("a", "b")
+        network.silence("a", "b")
 
         for number in range(80):
             peer.tell(Reply(number, "x" * MEBI))

@@ -34,13 +34,14 @@ from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_opt
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
 from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
 from ._sansio.rights import RIGHTS, Rights, matches
+from ._sansio.shipment import NO_CODE, CodePolicy
 from ._serving import GRACE, HttpServer, serving
 from ._zone.management import ManagementWorker
 from ._zone.membership import Membership
 from ._zone.node_file import DeployedNode
 from ._zone.remote import RemoteNode, View
 from ._zone.seat import NodeSeat
-from ._zone.shipping import unpack
+from ._zone.unpacking import unpack
 from .abc import Allow, Directory, OnConflict, Transport
 from .errors import CodeRefused
 from .identity import Credentials
@@ -369,13 +370,19 @@ class Node(Calls):
         await membership.open(self._nursery)
         return membership
 
-    def _unpack(self, shipment: str, asker: str) -> object:
+    def _unpack(self, shipment: bytes, asker: str) -> object:
         """Make a worker of what another node has shipped, if it may ship anything."""
         short = asker.removeprefix(self._options.zone.prefix)
         if not matches(self._options.rights.ship, short):
             _security.warning("not allowed", peer=asker, right="ship")
             raise CodeRefused(f"node {asker!r} may not ship code to node {self.name!r}")
-        return unpack(shipment, asker)
+        try:
+            accepted = unpack(shipment, self._options.code)
+        except CodeRefused as error:
+            _security.warning("code refused", peer=asker, reason=error)
+            raise
+        _security.info("code accepted", peer=asker, code=accepted.code, sha256=accepted.sha256, mode=accepted.mode)
+        return accepted.worker
 
     def _run(self) -> None:
         self._nursery.start_soon(self._runtime.replies.deadlines.run)
@@ -476,6 +483,7 @@ def open_node(
     listen: str | None = None,
     liveness: Liveness = LIVENESS,
     rights: Rights = RIGHTS,
+    code: CodePolicy = NO_CODE,
     zone: ZoneInfo | None = None,
     directory: Directory | None = None,
     ready: bool = True,
@@ -500,6 +508,7 @@ def open_node(
         listen: Where other nodes reach it, ``wss://HOST:PORT``, with port 0 for any; None for nowhere.
         liveness: How soon a silent node is noticed.
         rights: What other nodes may do here.
+        code: Which code it takes from those that `rights` let ship.
         zone: The zone that it belongs to, and its place there.
         directory: Where the nodes of that zone, and the names of their workers, are found: the same for all of them.
             See `autonomy.directory`. Without one, nodes are reached that were introduced by `Node.connect`.
@@ -523,8 +532,8 @@ def open_node(
         raise TypeError(f"credentials must be autonomy.identity.Credentials, got {credentials!r:.80}")
     if credentials is not None and name not in (None, credentials.name):
         raise ValueError(f"the node is to be called {name!r:.300}, but its certificate is that of {credentials.name!r}")
-    if listen is not None and credentials is None and transport is None:
-        raise ValueError("a node that listens needs credentials=…")
+    if (listen is not None or directory is not None) and credentials is None and transport is None:
+        raise ValueError("a node that listens, or is in a zone, needs credentials=…")
     options = check_options(
         name=credentials.name if credentials is not None else name,
         incarnation=check_callable(new_incarnation, "new_incarnation")(),
@@ -537,11 +546,10 @@ def open_node(
         listen=listen,
         liveness=liveness,
         rights=rights,
+        code=code,
         zone=zone,
         ready=ready,
     )
-    if directory is not None and transport is None and credentials is None:
-        raise ValueError("a node of a zone has links, so it needs credentials=…")
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
     opening = opened(

@@ -297,7 +297,7 @@ async def test_runners_run_in_a_copy_of_the_files_they_are_given(tmp_path: Path)
     (tmp_path / "main.py").write_text(READY.replace("I am", "from a file, I am"))
     runners = {"runner": 2}
 
-    async with open_local_zone(runners, files=tmp_path, program=("python", "main.py"), authority=AUTHORITY) as zone:
+    async with open_processes(runners, files=tmp_path, program=("python", "main.py"), authority=AUTHORITY) as zone:
         logs = [log_of(each) for state in zone.pods for each in state.containers]
 
     assert [log.partition(" 1")[0] for log in logs] == [f"from a file, I am runner-{number}" for number in range(2)]

@@ -11,6 +11,7 @@ from autonomy._sansio.keepalive import LIVENESS
 from autonomy._sansio.members import ZoneInfo
 from autonomy._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from autonomy._sansio.rights import RIGHTS
+from autonomy._sansio.shipment import NO_CODE
 
 
 def options(**changed: object) -> NodeOptions:
@@ -27,6 +28,7 @@ def options(**changed: object) -> NodeOptions:
         "listen": None,
         "liveness": LIVENESS,
         "rights": RIGHTS,
+        "code": NO_CODE,
         "zone": None,
         "ready": True,
     }
@@ -37,7 +39,20 @@ def test_options_that_can_be_are_kept() -> None:
     checked = options()
 
     assert checked == NodeOptions(
-        "n", "0123456789abcdef", 10.0, 30.0, 1000, 200, 0.1, perf_counter, None, LIVENESS, RIGHTS, ZoneInfo(), True
+        "n",
+        "0123456789abcdef",
+        10.0,
+        30.0,
+        1000,
+        200,
+        0.1,
+        perf_counter,
+        None,
+        LIVENESS,
+        RIGHTS,
+        NO_CODE,
+        ZoneInfo(),
+        True,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .._sansio.node_file import DirectoryPlace, NodeFile
 from .._sansio.rights import Rights
+from .._sansio.shipment import CodePolicy
 from .._sansio.spec import AUTHORITY, SET_BY_THE_ZONE, PlannedNode
 from ..identity import ZoneAuthority
 from .home import ZonePlace
@@ -89,7 +90,7 @@ class NodeFiles:
             index=index,
             visible=visible,
             rights=_ALL,
-            code="source",
+            code=CodePolicy("source"),
             ready=str(self._place.ready_file_of(short_name)),
         )
         write_json(path, value)

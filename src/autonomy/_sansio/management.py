@@ -53,7 +53,7 @@ class StartWorker(msgspec.Struct, frozen=True, omit_defaults=True, tag="start"):
 
     Attributes:
         name: Its name.
-        shipment: What it is made of.
+        shipment: What it is made of; see `shipment`.
         policy: Its supervision.
         mailbox_capacity: How many messages may wait.
         allow: Patterns of short node names, or None.
@@ -61,7 +61,7 @@ class StartWorker(msgspec.Struct, frozen=True, omit_defaults=True, tag="start"):
     """
 
     name: str
-    shipment: str
+    shipment: bytes
     policy: Policy = Policy()
     mailbox_capacity: int = 1000
     allow: str | list[str] | None = None

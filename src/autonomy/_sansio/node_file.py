@@ -10,6 +10,7 @@ import msgspec
 
 from .members import ZoneInfo
 from .rights import Rights
+from .shipment import NO_CODE, CodePolicy
 
 
 class DirectoryPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,7 +35,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         index: Which clone of its pod it is.
         visible: Whether programs on other nodes are shown it.
         rights: What other nodes may do there.
-        code: How workers may be shipped there: ``source``, ``import`` or ``never``.
+        code: Which code it takes from those that may ship.
         ready: The file to make when its names are complete, whole or not at all, with its incarnation in it.
     """
 
@@ -49,7 +50,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     index: int | None = None
     visible: bool = True
     rights: Rights = Rights()
-    code: str = "never"
+    code: CodePolicy = NO_CODE
     ready: str | None = None
 
     @property

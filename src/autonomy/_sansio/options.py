@@ -11,6 +11,7 @@ from .border import check_callable, check_count, check_delay
 from .keepalive import Liveness
 from .members import ZoneInfo
 from .rights import Rights
+from .shipment import CodePolicy
 
 T = TypeVar("T")
 INSTEAD_OF = {
@@ -40,6 +41,7 @@ class NodeOptions:
     listen: str | None
     liveness: Liveness
     rights: Rights
+    code: CodePolicy
     zone: ZoneInfo
     ready: bool
 
@@ -57,6 +59,7 @@ def check_options(
     listen: object,
     liveness: object,
     rights: object,
+    code: object,
     zone: object,
     ready: object,
 ) -> NodeOptions:
@@ -77,6 +80,7 @@ def check_options(
         listen=None if listen is None else _of_kind(listen, str, "listen"),
         liveness=_of_kind(liveness, Liveness, "liveness"),
         rights=_of_kind(rights, Rights, "rights"),
+        code=_of_kind(code, CodePolicy, "code"),
         zone=checked,
         ready=_of_kind(ready, bool, "ready"),
     )

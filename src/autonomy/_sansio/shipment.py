@@ -69,6 +69,10 @@ class CodePolicy:
                 )
 
 
+NO_CODE: Final = CodePolicy()
+"""No code is taken."""
+
+
 NEVER: Final = CodePolicy()
 
 

@@ -32,7 +32,7 @@ class ManagementWorker:
             raises CodeRefused.
     """
 
-    def __init__(self, node: Any, start_soon: Callable[..., object], unpack: Callable[[str, str], object]) -> None:
+    def __init__(self, node: Any, start_soon: Callable[..., object], unpack: Callable[[bytes, str], object]) -> None:
         self._node = node
         self._start_soon = start_soon
         self._unpack = unpack
@@ -64,7 +64,7 @@ class ManagementWorker:
 
     async def _start(self, order: StartWorker, asker: str) -> None:
         worker = self._unpack(order.shipment, asker)
-        if not isinstance(worker, type):
+        if hasattr(worker, "handle_message") and not isinstance(worker, type):
             _acquaint(worker, self._node)
         await self._node.start_worker(
             order.name,

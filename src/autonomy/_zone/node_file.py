@@ -48,6 +48,7 @@ class DeployedNode:
             "zone": file.zone_info,
             "directory": EmbeddedDirectory(file.directory.node, file.directory.address),
             "rights": file.rights,
+            "code": file.code,
         }
 
     def tell_ready(self, incarnation: str) -> None:

@@ -28,7 +28,7 @@ from .._sansio.restarts import RESUME, Restart, Supervision, check_factory, chec
 from .._sansio.rights import check_patterns
 from ..abc import NodeRef, OnConflict
 from ..errors import AutonomyError, NoReply, ProtocolError, WorkerFailed
-from .shipping import pack
+from .packing import pack
 
 if TYPE_CHECKING:
     from .._actors.mailbox import Mailbox
