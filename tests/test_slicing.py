@@ -241,3 +241,22 @@ def test_what_a_source_may_do_without_is_no_import_of_it() -> None:
     )
 
     assert [(each.module, each.names) for each in found] == [("a.b", ()), ("d", ()), ("e.f", ("g", "h"))]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "y = [x for x in range(3)]",
+        "y = {x: 1 for x in range(3)}",
+        "y = sum(x for x in range(3))",
+        "y = (lambda: [x for x in range(3)])",
+        "class y:\n    z = {x for x in range(3)}",
+        "def y(z=[x for x in range(3)]): return [x for x in z]",
+        "y = lambda z=[x for x in range(3)]: z",
+        "@property\ndef y(z: int, *, w={x for x in range(3)}): ...",
+    ],
+)
+def test_the_variables_of_a_comprehension_are_its_own(statement: str) -> None:
+    assert "x = 3\n" not in sliced(f"x = 3\n{statement}\nclass Worker:\n    y = y\n")
+    assert "x = 3\n" in sliced(f"x = 3\n{statement}\nclass Worker:\n    y = x\n")
+    assert statement not in sliced(f"x = 3\n{statement}\nclass Worker:\n    y = x\n")

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 _TYPE_ALIAS: type[ast.AST] = getattr(ast, "TypeAlias", ast.Assign)  # from 3.12 on
-_LAZY = "from __future__ import annotations\n"
+_LAZY_NAME = "annotations"
+_LAZY = f"from __future__ import {_LAZY_NAME}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,27 +159,58 @@ def _holes(node: ast.stmt) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def _left_behind(node: ast.stmt, problem: str, *, spare: bool = False) -> Statement:
-    top = symtable.symtable(ast.unparse(node), "<module>", "exec")
+    top = _scopes(ast.unparse(node))
     return Statement("", node.lineno, frozenset(_bound(top)), problem=problem, spare=spare)
 
 
 def _kept(node: ast.stmt, text: str, *, lazy: bool) -> Statement:
-    # With lazy annotations the compiler leaves them out of its tables, so that those below are what is looked up.
-    top = symtable.symtable(_LAZY + text, "<module>", "exec")
+    top = _scopes(text)
     annotations = _Annotations(lazy=lazy)
     annotations.visit(ast.parse(text))
     return Statement(
         text,
         node.lineno,
-        binds=frozenset(_bound(top)) - {"annotations"},
+        binds=frozenset(_bound(top)),
         changes=frozenset(_changed(node)),
         needs=frozenset(_looked_up(top)) | annotations.needs,
         mentions=frozenset(annotations.mentions),
     )
 
 
+def _scopes(text: str) -> symtable.SymbolTable:
+    """Return the compiler's scopes of a statement, the same for every version of Python.
+
+    With lazy annotations the compiler leaves them out of its tables. From 3.12 on it counts the variables of a
+    comprehension as those of the module or class around it, unless there is a function between.
+    """
+    tree = ast.fix_missing_locations(_Wrapped().visit(ast.parse(text)))
+    return symtable.symtable(_LAZY + ast.unparse(tree), "<module>", "exec")
+
+
+class _Wrapped(ast.NodeTransformer):
+    """Puts a function around each comprehension that is in none. Defaults and decorators are not in their function."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.args = self.visit(node.args)
+        return node
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815  # ast's name for it
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        node.args = self.visit(node.args)
+        return node
+
+    def visit_ListComp(self, node: ast.expr) -> ast.AST:
+        nothing = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
+        return ast.Call(ast.Lambda(nothing, node), [], [])
+
+    visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp  # noqa: N815
+
+
 def _bound(top: symtable.SymbolTable) -> Iterator[str]:
-    return (symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported())
+    bound = (symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported())
+    return (name for name in bound if name != _LAZY_NAME)
 
 
 def _changed(node: ast.stmt) -> Iterator[str]:
