@@ -88,6 +88,7 @@ if __name__ == "__main__":
     for report in (
         troubled(int(sys.argv[1])),
         World(int(sys.argv[1]), Plan(nodes=3, clients=6, seconds=25)).run().report,
+        World(int(sys.argv[1]) + 42, Plan()).run().report,  # large enough for many to be cancelled at once
     ):
         print(report.trace_hash, len(report.moments), len(report.faults))  # noqa: T201  # it is a program
     kept.clear()

@@ -203,11 +203,11 @@ class Calls:
                     queue.put_nowait(envelope)
                 except trio.WouldBlock:
                     await self._router.put_within(address, queue, envelope, deadline - started)
+                if not slot.resolved:
+                    await slot.wait(waiter)
             except BaseException:
                 slot.withdraw()
                 raise
-            if not slot.resolved:
-                await slot.wait(waiter)
         except NoReply as why:
             await pause()
             if isinstance(why, WorkerNotFound) and await self._is_elsewhere(asked, node, queue, deadline):

@@ -60,7 +60,7 @@ class Slot:
         self.route: Callable[[int], None] | None = None
 
     def wait(self, waiter: Task | None) -> Awaitable[object]:
-        """Wait for the outcome, which is not there yet. To be awaited at once; cancelling withdraws the request.
+        """Wait for the outcome, which is not there yet. To be awaited at once; who is cancelled calls `withdraw`.
 
         Args:
             waiter: The task that calls this; None for an asyncio task.
@@ -71,16 +71,13 @@ class Slot:
         return wait_task_rescheduled(self._cancelled)  # noqa: ASYNC105  # one coroutine less than `await` here
 
     def _cancelled(self, _: RaiseCancelT) -> Abort:
-        self.withdraw()
+        """Take no answer any more; `withdraw` follows, in the order in which tasks run."""
+        self._pending.pop(self.id, None)
         return Abort.SUCCEEDED
 
     async def _wait_in_asyncio(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            self.withdraw()
-            raise
+        await self._waiter
 
     def withdraw(self) -> None:
         """Forget the request: its message was not sent after all, or nobody wants the reply any more."""

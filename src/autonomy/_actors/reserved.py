@@ -167,11 +167,14 @@ class Reserved:
 
         def leave(_: RaiseCancelT) -> Abort:
             del self._line[task]
-            self.serve()
-            self._places.look_again()  # it is idle now, if this one was all that it had to wait for
             return Abort.SUCCEEDED
 
-        await wait_task_rescheduled(leave)
+        try:
+            await wait_task_rescheduled(leave)
+        except BaseException:  # not in `leave`: of those that are cancelled at once, Trio's order is nobody's
+            self.serve()
+            self._places.look_again()  # it is idle now, if this one was all that it had to wait for
+            raise
 
     @property
     def is_waited_for(self) -> bool:

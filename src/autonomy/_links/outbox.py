@@ -83,13 +83,26 @@ class Outbox:
         large_size: Bytes of the parts that wait.
     """
 
-    __slots__ = ("_frame", "_large", "_last", "_number", "_on_their_way", "_whole", "items", "large_size", "size")
+    __slots__ = (
+        "_abandoned",
+        "_frame",
+        "_large",
+        "_last",
+        "_number",
+        "_on_their_way",
+        "_whole",
+        "items",
+        "large_size",
+        "size",
+    )
 
     def __init__(self) -> None:
         self.items: deque[Item] = deque()
         self.size = 0
         self.large_size = 0
         self._large: deque[Parts] = deque()
+        self._abandoned: list[int] = []
+        """Numbers of what has begun to go, and of which the rest will not: to be said, in order of these numbers."""
         self._frame = b""
         self._last = 0
         """Number of what is large, if its last part is in the frame."""
@@ -99,7 +112,7 @@ class Outbox:
         """Frames with last parts, and what they are the last part of."""
 
     def __bool__(self) -> bool:
-        return bool(self._frame or self.items or self._large)
+        return bool(self._frame or self.items or self._large or self._abandoned)
 
     def add(self, item: Item) -> None:
         """Have an item go behind those that wait; in parts, if it is large."""
@@ -125,17 +138,20 @@ class Outbox:
         self.large_size -= sum(len(part.data) for part in large.left)
         del self._whole[large.number]
         if large.has_begun:
-            self.add(Part(large.number, True, b""))
+            self._abandoned.append(large.number)
 
     # --- frames
 
     def frame(self) -> bytes:
         """Return what goes next, encoded, until it `went`; nothing if nothing waits."""
-        if not self._frame and (self.items or self._large):
+        if not self._frame and (self.items or self._large or self._abandoned):
             self._frame = cargo.encode_all(self._take())
         return self._frame
 
     def _take(self) -> list[Item]:
+        for number in sorted(self._abandoned):
+            self.add(Part(number, True, b""))
+        self._abandoned.clear()
         taken: list[Item] = []
         items, size = self.items, 0
         most = 1 if buggify("short frame") else _MOST
@@ -189,6 +205,7 @@ class Outbox:
             large.settle()
         self.items.clear()
         self._large.clear()
+        self._abandoned.clear()
         self._on_their_way.clear()
         self._frame = b""
         self.size = self.large_size = 0
