@@ -162,6 +162,12 @@ def test_a_name_with_several_meanings_has_all_of_them() -> None:
     assert text.count("class Worker") == 2
 
 
+def test_a_relative_import_that_may_fail_is_kept() -> None:
+    statement = "try:\n    from .prices import tax\nexcept ImportError:\n    from prices import tax\n"
+
+    assert statement in sliced(f"{statement}class Worker:\n    tax = tax\n")
+
+
 def test_what_only_type_checkers_import_is_not_needed() -> None:
     text = sliced(
         """
@@ -198,6 +204,8 @@ def test_annotations_that_nobody_looks_up_bring_what_can_travel() -> None:
     [
         ("from .prices import tax", "'tax' comes from 'from .prices import tax', and a relative import"),
         ("from . import tax", "'from . import tax'"),
+        ("def tax():\n    from .prices import vat as v", "'tax' has 'from .prices import vat as v' in it"),
+        ("if 1:\n    from .prices import tax", "'tax' has 'from .prices import tax' in it"),
         ("with open('x') as tax:\n    pass", "'tax' is bound by a statement that does not travel (with, line 1)"),
         ("for tax in range(3):\n    pass", "(for, line 1)"),
         ("while 1:\n    tax = 3", "(while, line 1)"),

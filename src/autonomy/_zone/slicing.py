@@ -70,7 +70,7 @@ def slice_of(source: str, name: str, present: Collection[str] = ()) -> Slice:
 class _Module:
     """The statements of a module, and who needs whom."""
 
-    def __init__(self, statements: list[Statement]) -> None:
+    def __init__(self, statements: tuple[Statement, ...]) -> None:
         self.statements = statements
         self._binding: dict[str, list[int]] = {}
         for index, statement in enumerate(statements):
