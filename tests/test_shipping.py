@@ -329,3 +329,12 @@ def test_an_object_that_cannot_be_made_is_refused_with_its_traceback(tmp_path: P
 
     with pytest.raises(CodeRefused, match=r"(?s)object of Worker cannot be made.*1 / 0.*ZeroDivisionError"):
         sent(tmp_path, f"x = 1\n{text}")
+
+
+def test_a_program_that_was_edited_into_nonsense_meanwhile_is_refused(tmp_path: Path) -> None:
+    with program(tmp_path, GREETER) as module:
+        worker = module.Greeter()
+        (tmp_path / "program.py").write_text("class (\n")
+
+        with pytest.raises(CodeRefused, match="the source of program cannot be read: invalid syntax"):
+            pack(worker)

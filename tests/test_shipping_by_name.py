@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -190,3 +191,22 @@ def test_a_class_with_relative_imports_is_refused_where_it_is_not_with_the_impor
     why = "come along, for 'tax' comes from 'from .prices import tax'" if policy is SOURCE else "no source of a module"
     with pytest.raises(CodeRefused, match=why):
         unpack(data, policy)
+
+
+def test_a_class_in_an_archive_is_imported_from_there(
+    tmp_path: Path, far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = packed(tmp_path, GREETER, "Greeter('?')", "shop")
+    with zipfile.ZipFile(far / "shop.zip", "w") as archive:
+        archive.writestr("shop.py", GREETER)
+    monkeypatch.syspath_prepend(far / "shop.zip")
+
+    assert unpack(data, SHOP).mode == "import"
+
+
+def test_a_module_that_fails_to_be_imported_is_refused_with_its_traceback(tmp_path: Path, far: Path) -> None:
+    data = packed(tmp_path, GREETER, "Greeter()", "shop")
+    write(far, "shop", f"{GREETER}\nprint(1 / 0)  # here\n")
+
+    with pytest.raises(CodeRefused, match=r"(?s)importing shop failed here:.*# here.*ZeroDivisionError"):
+        unpack(data, SOURCE)

@@ -209,3 +209,13 @@ def test_sources_without_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CodeRefused, match="has run 3 different sources already"):
         unpack(shipped(3), SOURCE)
     assert survives(shipped(2), SOURCE)
+
+
+def test_an_interrupt_while_source_runs_comes_out_and_leaves_nothing() -> None:
+    source = "raise KeyboardInterrupt"
+    data = shipment.encode(msgspec.structs.replace(MANIFEST, source=source, sha256=digest(source)))
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack(data, SOURCE)
+
+    assert f"autonomy_shipped_{digest(source)[:16]}" not in sys.modules

@@ -5,7 +5,6 @@ from __future__ import annotations
 import linecache
 import sys
 import sysconfig
-from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import decode_source, find_spec
 from pathlib import Path
@@ -39,7 +38,8 @@ def text_by_name(name: str) -> str | None:
     try:
         if spec.has_location and spec.origin and spec.origin.endswith(".py") and Path(spec.origin).is_file():
             return decode_source(Path(spec.origin).read_bytes())
-        return spec.loader.get_source(name) if isinstance(spec.loader, InspectLoader) else None
+        get_source = getattr(spec.loader, "get_source", None)  # as that of an archive has
+        return get_source(name) if callable(get_source) else None
     except (OSError, ImportError, *UNREADABLE):
         return None
 
