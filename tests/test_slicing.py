@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from textwrap import dedent
+from types import FunctionType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autonomy._zone.slicing import imports_of, slice_of
 
@@ -268,3 +272,77 @@ def test_the_variables_of_a_comprehension_are_its_own(statement: str) -> None:
     assert "x = 3\n" not in sliced(f"x = 3\n{statement}\nclass Worker:\n    y = y\n")
     assert "x = 3\n" in sliced(f"x = 3\n{statement}\nclass Worker:\n    y = x\n")
     assert statement not in sliced(f"x = 3\n{statement}\nclass Worker:\n    y = x\n")
+
+
+FORMS = [
+    "{name} = [1, {uses}]",
+    "{name}: list = [2, {uses}]",
+    "{name}, *{name}_rest = [3, {uses}], 4",
+    "({name} := [5, {uses}])",
+    "def {name}():\n    return [6, {uses}]",
+    "class {name}:\n    value = [7, {uses}]\n    def f(self, x=[{uses}]): return x",
+    "{name} = [each for each in [8, {uses}]]",
+    "{name} = lambda: [each for each in [9, {uses}]]",
+    "if [{uses}]:\n    {name} = [10]\n    noise.append(1)\nelse:\n    {name} = [11]",
+    "try:\n    noise.append(2)\n    {name} = [12, {uses}]\nfinally:\n    pass",
+    "{name} = [13]\n{name} += [{uses}]",
+    "{name} = {{}}\n{name}['x'] = [14, {uses}]",
+    "import json as {name}",
+    "from os import path as {name}",
+]
+NOISE = ["noise.append(3)", "for each in noise:\n    print(each)", "noise_name = noise", "noise[:] = []"]
+
+
+@given(st.data())
+def test_for_all_modules_a_class_has_the_same_values_from_a_slice_as_from_the_whole(data: st.DataObject) -> None:
+    statements: list[str] = []
+    names: list[str] = []
+    texts: dict[str, str] = {}
+    for number in range(data.draw(st.integers(1, 8))):
+        uses = data.draw(st.lists(st.sampled_from(names), max_size=3)) if names else []
+        form = data.draw(st.sampled_from(FORMS))
+        statements += data.draw(st.lists(st.sampled_from(NOISE), max_size=1))
+        texts[f"n{number}"] = form.format(name=f"n{number}", uses=", ".join(uses))
+        statements.append(texts[f"n{number}"])
+        names.append(f"n{number}")
+    wanted = data.draw(st.lists(st.sampled_from(names), max_size=3))
+    statements.append(f"class Worker:\n    def values(self): return [{', '.join(wanted)}]")
+    source = "\n".join(statements)
+
+    noise: list[int] = []
+    whole: dict[str, object] = {"noise": noise}
+    exec(source, whole)
+    part: dict[str, object] = {}
+    exec(sliced(source), part)  # which would fail at any noise
+
+    assert shown(part["Worker"]) == shown(whole["Worker"])
+    assert not set(part) & (set(names) - needed(texts, wanted))
+
+
+def shown(worker: object) -> str:
+    """Return the values of a class, deep, without addresses."""
+    return _text(worker().values())  # type: ignore[operator]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{{_text(value['x'])}}}"
+    if isinstance(value, type):
+        return f"{value.__name__} {_text(vars(value)['value'])} {_text(value().f())}"
+    if isinstance(value, FunctionType):
+        return f"{value.__name__} {_text(value())}"
+    return str(value)
+
+
+def needed(texts: dict[str, str], wanted: list[str]) -> set[str]:
+    """Return all names that these need, found by looking for them in the text."""
+    found: set[str] = set()
+    waiting = list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += re.findall(r"\bn\d\b", texts[name])
+    return found
