@@ -1,4 +1,4 @@
-"""What every test may ask for: a node in virtual time."""
+"""What every test may ask for: a node in virtual time, or a zone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio.testing
+from trio.testing import MockClock
 
 from autonomy import Node, open_node
+from autonomy.directory import EmbeddedDirectory
+from tests.zone import FaultyNetwork, on
+from tests.zoned import Three, zone
 
 
 @pytest.fixture
@@ -15,3 +19,23 @@ async def node(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Node]:
     """A node named ``n`` on a clock that jumps whenever everybody waits. It ends after the test."""
     async with open_node("n", stall_warning=None) as opened:
         yield opened
+
+
+@pytest.fixture
+def network() -> FaultyNetwork:
+    """What links them."""
+    return FaultyNetwork()
+
+
+@pytest.fixture
+async def three(autojump_clock: MockClock, network: FaultyNetwork) -> AsyncIterator[Three]:
+    """Nodes ``main``, ``a`` and ``b`` of one zone; the first one keeps the directory."""
+    async with zone("main", "a", "b", network=network) as (main, a, b):
+        yield main, a, b
+
+
+@pytest.fixture
+async def late(autojump_clock: MockClock, network: FaultyNetwork, three: Three) -> AsyncIterator[Node]:
+    """Another node of their zone, which is starting."""
+    async with on(network, "late", directory=EmbeddedDirectory("main", "wss://main:1"), ready=False) as node:
+        yield node

@@ -16,7 +16,7 @@ from .._sansio.address import check_name, parse_address
 from .._sansio.border import check_delay, check_message, check_period, check_seconds
 from .._sansio.envelope import MESSAGE, REPLY, REQUEST, Envelope, Failure
 from ..abc import FarMailbox, Timer, Watch
-from ..errors import DeadlineExceeded, NodeDown, NoReply, Unreachable, WorkerNotFound
+from ..errors import DeadlineExceeded, DirectoryUnavailable, NodeDown, NoReply, Unreachable, WorkerNotFound
 from .gathering import gather
 from .mailbox import Mailbox
 from .process import current_process
@@ -210,7 +210,7 @@ class Calls:
                 raise
         except NoReply as why:
             await pause()
-            if isinstance(why, WorkerNotFound) and await self._is_elsewhere(asked, node, queue, deadline):
+            if await self._is_elsewhere(asked, node, queue, deadline, Failure(type(why).__name__, "", why.outcome)):
                 return await self.send_and_receive(asked, message, node, None, deadline - self._clock())
             raise self._router.no_reply(parse_address(address)[0], seconds, started, why) from None
         answer = slot.answer
@@ -218,14 +218,16 @@ class Calls:
             return answer.body
         if answer is None or answer.failure is None:
             raise self._router.no_reply(address, deadline - started, started, _late(slot, queue), queue)
-        if answer.failure.kind == "WorkerNotFound" and await self._is_elsewhere(asked, node, queue, deadline):
+        if await self._is_elsewhere(asked, node, queue, deadline, answer.failure):
             return await self.send_and_receive(asked, message, node, None, deadline - self._clock())
         raise self._router.no_reply(address, seconds, started, answer.failure, queue)
 
     async def _is_elsewhere(
-        self, address: str, node: object, refused: Queue | FarMailbox | None, deadline: float
+        self, address: str, node: object, refused: Queue | FarMailbox | None, deadline: float, why: Failure
     ) -> bool:
         """Whether a worker that a node did not have is on another one, or is there now."""
+        if why.kind != "WorkerNotFound" or why.outcome != "not_sent":  # or it was handled, and handed on in vain
+            return False
         if refused is None or isinstance(refused, Queue):
             return False
         try:
@@ -260,31 +262,63 @@ class Calls:
         the message.
         """
         owners, seconds, started = await self._owners(name, timeout)
-        turn = self._turns[name] = (self._turns.get(name, -1) + 1) % len(owners)
-        for node in (*owners[turn:], *owners[:turn]):
-            try:
-                return await self.send_and_receive(name, message, node, timeout=seconds - (self._clock() - started))
-            except (NodeDown, Unreachable, WorkerNotFound) as why:
-                if why.outcome != "not_sent" or node == owners[turn - 1]:
-                    raise
-        raise AssertionError("a name that was found has an owner")
+        failures: dict[str, NoReply] = {}
+        while True:
+            turn = self._turns[name] = (self._turns.get(name, -1) + 1) % len(owners)
+            is_in_doubt = False
+            for node in (*owners[turn:], *owners[:turn]):
+                try:
+                    return await self.send_and_receive(name, message, node, timeout=seconds - (self._clock() - started))
+                except (NodeDown, Unreachable, WorkerNotFound) as why:
+                    if why.outcome != "not_sent":
+                        raise
+                    failures[node] = why
+                if isinstance(failures[node], WorkerNotFound):
+                    is_in_doubt = True
+                    self._router.doubt(name, node)
+            known = (await self._owners(name, seconds - (self._clock() - started)))[0] if is_in_doubt else ()
+            last = failures[owners[turn - 1]]
+            owners = tuple(node for node in known if node not in failures)
+            if not owners:
+                raise last
 
     async def all(self, name: str, message: str, *, timeout: float | None = None) -> dict[str, str | NoReply]:
         """Ask every owner of a name at once, and return what each answered, by full name of its node.
 
-        A node that gave no reply is there with its error. Only `WorkerNotFound`, when nobody has the name, is raised.
+        A node that gave no reply is there with its error. Only `WorkerNotFound`, when nobody has the name, is raised;
+        and `DirectoryUnavailable`, when that is not known.
         """
         owners, seconds, started = await self._owners(name, timeout)
-        answers: dict[str, str | NoReply] = dict.fromkeys(owners, "")
-        left = seconds - (self._clock() - started)
+        answers = await self._ask_each(owners, name, message, seconds - (self._clock() - started))
+        refused = [node for node, answer in answers.items() if isinstance(answer, WorkerNotFound)]
+        if not refused:
+            return answers
+        for node in refused:
+            self._router.doubt(name, node)
+        try:
+            owners, _, _ = await self._owners(name, seconds - (self._clock() - started))
+        except (NoReply, DirectoryUnavailable):
+            if len(refused) == len(answers):
+                raise
+        for node in refused:
+            if node not in owners:
+                del answers[node]
+        unasked = tuple(node for node in owners if node not in answers)
+        answers |= await self._ask_each(unasked, name, message, seconds - (self._clock() - started))
+        return dict(sorted(answers.items()))
+
+    async def _ask_each(
+        self, nodes: tuple[str, ...], name: str, message: str, seconds: float
+    ) -> dict[str, str | NoReply]:
+        answers: dict[str, str | NoReply] = dict.fromkeys(nodes, "")
 
         async def ask(node: str) -> None:
             try:
-                answers[node] = await self.send_and_receive(name, message, node, timeout=left)
+                answers[node] = await self.send_and_receive(name, message, node, timeout=seconds)
             except NoReply as error:
                 answers[node] = error
 
-        await gather(*(ask(node) for node in owners))
+        await gather(*(ask(node) for node in nodes))
         return answers
 
     async def _owners(self, name: str, timeout: float | None) -> tuple[tuple[str, ...], float, float]:

@@ -34,6 +34,7 @@ class Mailboxes:
         inbox = Inbox(name, number, capacity)
         mailbox = Mailbox(inbox, self._router, self._runtime, self._forget)
         self._registry.inboxes[name] = inbox
+        self._router.forget(name)
         self._runtime.replies.conversations[number] = inbox
         owner = current_process.get()
         if owner is not None and owner.alive:

@@ -95,8 +95,8 @@ class Router:
     def _is_here(self, name: str) -> bool:
         return name in self._registry.queues or name in self._registry.inboxes
 
-    def _route_of(self, name: str, names: Names) -> Route | None:
-        """Return the way to the one node that owns a name; None if that is this one."""
+    def _route_of(self, name: str, names: Names) -> Route:
+        """Return the way to the one other node that owns a name."""
         owners = names.known(name)
         if not owners:
             raise NotLookedUp
@@ -106,8 +106,6 @@ class Router:
                 f"node.any({name!r}, …) for whichever, node.all({name!r}, …) for each"
             )
             raise AmbiguousWorker(text, outcome="not_sent", worker=name)
-        if owners[0] == self._runtime.name:
-            return None
         route = self.route_to(owners[0])
         if route is None:
             names.forget(name, owners[0])
@@ -117,11 +115,11 @@ class Router:
 
     async def find_anywhere(self, address: str, node: object, until: float) -> tuple[str, Queue | FarMailbox]:
         """As `find_worker`, and if it is a bare name that nobody here has, look it up in the zone."""
-        try:
-            return self.find_worker(address, node)
-        except NotLookedUp:
-            await self.look_up(address, self.inherited(until)[2])
-            return self.find_worker(address, node)
+        while True:  # what was looked up may be in doubt again by the time that it is wanted
+            try:
+                return self.find_worker(address, node)
+            except NotLookedUp:
+                await self.look_up(address, self.inherited(until)[2])
 
     async def owners(self, name: str, until: float) -> tuple[str, ...]:
         """Return the nodes that own a name, this one among them; errors as `look_up`."""
@@ -130,22 +128,28 @@ class Router:
             await pause()
             self.find_worker(name)
             return (here,)
-        if not self.names.known(name):
+        owners = self.names.known(name)
+        if not owners:
             try:
-                await self.look_up(name, until)
+                owners = await self.look_up(name, until)
             except (WorkerNotFound, DirectoryUnavailable):
                 if not self._is_here(name):
                     raise
-        owners = self.names.known(name)
         return tuple(sorted({*owners, here})) if self._is_here(name) else owners
 
     def forget(self, name: str) -> None:
         """Find a bare name anew next time."""
         self._far.pop(name, None)
 
+    def doubt(self, name: str, node: str) -> None:
+        """Look a name up anew next time, for that node does not own it."""
+        self._far.pop(name, None)
+        if self.names is not None:
+            self.names.forget(name, node)
+
     @both
-    async def look_up(self, name: str, until: float) -> None:
-        """Find out which nodes own a name, by the time `until`: then `find` knows where it is.
+    async def look_up(self, name: str, until: float) -> tuple[str, ...]:
+        """Return the nodes that own a name, if that is known by the time `until`: then `find` knows where it is.
 
         Raises:
             WorkerNotFound: None does, and none is starting.
@@ -155,10 +159,11 @@ class Router:
         assert self.names is not None
         self._far.pop(name, None)
         with trio.move_on_at(until):
-            if not await self.names.find(name):
+            owners = await self.names.find(name)
+            if not owners:
                 text = f"no node of the zone has a worker {name!r}"
                 raise WorkerNotFound(text, outcome="not_sent", worker=name)
-            return
+            return owners
         text = f"no node of the zone had a worker {name!r} yet"
         raise DeadlineExceeded(text, outcome="not_sent", worker=name)
 
@@ -169,10 +174,8 @@ class Router:
             return False
         name, at = parse_address(address)
         if at is None and node is None:
-            self.names.forget(name, refused.node)
-            self._far.pop(name, None)
-            await self.look_up(name, until)
-            return self.names.known(name) != (refused.node,)
+            self.doubt(name, refused.node)
+            return await self.look_up(name, until) != (refused.node,)
         if not self.names.is_starting(refused.node):
             return False
         with trio.move_on_at(until):
@@ -218,12 +221,14 @@ class Router:
         is_bare = route is None and name == address
         if self.names is None or not is_bare or self._is_here(name) or name in self._registry.groups:
             return name, route
-        if not self.names.known(name):
+        while True:
             try:
-                await self.look_up(name, self._runtime.clock() + self._runtime.default_timeout)
-            except WorkerNotFound:
-                return name, None
-        return name, self._route_of(name, self.names)
+                return name, self._route_of(name, self.names)
+            except NotLookedUp:
+                try:
+                    await self.look_up(name, self._runtime.clock() + self._runtime.default_timeout)
+                except WorkerNotFound:
+                    return name, None
 
     def _node_of(self, target: Target) -> str:
         return self._runtime.name if isinstance(target, (Queue, Inbox)) else target.node
@@ -377,11 +382,18 @@ class Router:
         self, name: str, target: Target | None, envelope: Envelope, done: Callable[[], None]
     ) -> None:
         seconds = self._runtime.default_timeout
+        until = self._runtime.clock() + seconds
         try:
-            if target is None:
-                await self.deliver(name, None, seconds, lambda *_: envelope)
-            else:
-                await self.put_within(name, target, envelope, seconds)
+            if target is not None:
+                try:
+                    await self.put_within(name, target, envelope, seconds)
+                    return
+                except WorkerNotFound:
+                    if isinstance(target, (Queue, Inbox)) or not await self.look_again(
+                        envelope.to, None, target, until
+                    ):
+                        raise
+            await self.deliver(envelope.to, None, until - self._runtime.clock(), lambda *_: envelope)
         except (NoReply, DirectoryUnavailable) as error:
             self._runtime.dead_letters.report(envelope, str(error))
         finally:

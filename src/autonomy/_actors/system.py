@@ -33,8 +33,8 @@ from .._sansio.restarts import (
     check_strategy,
     check_supervision,
 )
-from ..abc import Allow, Names, OnConflict
-from ..errors import WorkerExists, WorkerNotFound, WorkerStopped
+from ..abc import Allow, Names, OnConflict, Route
+from ..errors import DirectoryUnavailable, NoReply, WorkerExists, WorkerNotFound, WorkerStopped
 from .allowed import check_allow
 from .context import WorkerContext
 from .mailboxes import Mailboxes
@@ -44,7 +44,7 @@ from .router import Router
 from .runtime import Runtime
 from .supervisor import Group, Solo
 from .timers import PendingTimer
-from .watching import Lookout
+from .watching import NOT_FOUND, Lookout
 from .worker_objects import check_idle, check_worker, claim
 
 _log = logs.get_logger("node")
@@ -200,6 +200,7 @@ class ActorSystem:
         if not makes_workers:
             claim(worker, name)
         self.registry.add(process, allow)
+        self.router.forget(name)  # from here on it means this worker (R2)
         return process
 
     def _next_incarnation(self) -> str:
@@ -246,7 +247,6 @@ class ActorSystem:
 
     async def _publish(self, process: Process) -> None:
         """Let other nodes find a worker by its name; returns when they can (R3)."""
-        self.router.forget(process.name)
         is_here = self.registry.workers.get(process.name) is process
         if self.names is not None and is_here and process.name not in self.registry.internal:
             self.names.add(process.name)
@@ -271,12 +271,19 @@ class ActorSystem:
             found.end("stopped")  # waiting for oneself, or for one's parent, would only end at the limit of patience
         else:
             await found.stop(patience)
+            await self._settled()
+
+    async def _settled(self) -> None:
+        """Wait until no other node finds here what has ended, so that it may be started elsewhere."""
+        if self.names is not None:
+            await self.names.settled()
 
     async def _stop_group(self, group: Group, patience: float) -> None:
         """Stop a group in a task of its own, which nobody who gives up can cut short; wait for it from outside."""
         self._nursery.start_soon(group.stop, patience, name=f"stop of {group.address}")
         if not any(self._is_within(member) for member in group.members):
             await group.gone.wait()
+            await self._settled()
 
     def _is_within(self, process: Process) -> bool:
         inner = current_process.get()
@@ -397,17 +404,57 @@ class ActorSystem:
         name, route = await self.router.whereabouts(address)
         await pause()
         lookout = Lookout()
-        end = self.look_out(name, lookout) if route is None else route.watch(name, lookout.report)
+        if route is None:
+            end = self.look_out(name, lookout)
+        elif name == address:
+            end = self._look_out_anywhere(name, route, lookout)
+        else:
+            end = route.watch(name, lookout.report)
         try:
             yield lookout
         finally:
             end()
 
+    def _look_out_anywhere(self, name: str, route: Route, lookout: Lookout) -> Callable[[], object]:
+        """Look out for a worker where it was last, and if it is not there, where it is now."""
+        ends: list[Callable[[], object]] = []
+        has_ended = False
+
+        def report(down: Down) -> None:
+            if down.reason == NOT_FOUND:
+                self._nursery.start_soon(look_again, down)
+            else:
+                lookout.report(down)
+
+        async def look_again(down: Down) -> None:
+            self.router.doubt(name, down.name.rpartition("@")[2])
+            try:
+                there = (await self.router.whereabouts(name))[1]
+            except (NoReply, DirectoryUnavailable):
+                there = None
+            if has_ended:
+                return
+            if there is not None:
+                ends.append(there.watch(name, lookout.report))
+            elif name in self.registry.workers:
+                ends.append(self.look_out(name, lookout))
+            else:
+                lookout.report(down)
+
+        def end() -> None:
+            nonlocal has_ended
+            has_ended = True
+            for each in ends:
+                each()
+
+        ends.append(route.watch(name, report))
+        return end
+
     def look_out(self, name: str, lookout: Lookout) -> Callable[[], object]:
         """Let a lookout be told of the end of a worker or group here; return what ends that."""
         found = self.registry.workers.get(name) or self.registry.groups.get(name)
         if found is None:
-            lookout.report(Down(f"{name}@{self._runtime.name}", "", "not found"))
+            lookout.report(Down(f"{name}@{self._runtime.name}", "", NOT_FOUND))
             return lambda: None
         watchers = found.watchers = found.watchers if found.watchers is not None else []
         watchers.append(lookout)

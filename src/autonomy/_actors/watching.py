@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
 from .._mixed.worlds import both
 from .._sansio.reports import Down
+
+NOT_FOUND: Final = "not found"
+"""The reason of a `Down` of a worker that was not there to begin with."""
 
 
 class Lookout:

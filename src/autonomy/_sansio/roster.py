@@ -39,7 +39,8 @@ class Changes(msgspec.Struct, frozen=True, omit_defaults=True):
         joined: Nodes that are new, or not as before.
         left: Names of nodes that are gone.
         contested: Names of workers that had owners and have others now: one more, or one less of several.
-        whole: Whether `joined` is everybody: whoever else was known is gone.
+        whole: Whether `joined` is everybody: whoever else was known is gone. Then `contested` are all names that have
+            several owners.
     """
 
     epoch: str
@@ -243,7 +244,8 @@ class Roster:
         """Return what has changed since a revision."""
         oldest = self._log[0][0] if self._log else self.revision + 1
         if epoch != self.epoch or not oldest - 1 <= since <= self.revision:
-            return Changes(self.epoch, self.revision, tuple(self.members), whole=True)
+            shared = tuple(name for name, owners in self._owners.items() if len(owners) > 1)
+            return Changes(self.epoch, self.revision, tuple(self.members), contested=shared, whole=True)
         news = [(what, name) for _, what, name in takewhile(lambda note: note[0] > since, reversed(self._log))][::-1]
 
         def named(wanted: str) -> dict[str, None]:

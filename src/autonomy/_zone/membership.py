@@ -37,6 +37,8 @@ class _Lookup:
     def __init__(self) -> None:
         self.waiting = trio.lowlevel.ParkingLot()
         self.owners: tuple[str, ...] | None = None
+        self.failure = ""
+        self.is_in_doubt = False
 
 
 class Membership:
@@ -104,6 +106,13 @@ class Membership:
         if node in self._known.get(name, ()):
             self._drop(name)
 
+    def _doubt(self, name: str) -> None:
+        """Look a name up again next time, and also if that is being done just now."""
+        self._drop(name)
+        lookup = self._lookups.get((name, None))
+        if lookup is not None:
+            lookup.is_in_doubt = True
+
     def _drop(self, name: str) -> None:
         if self._known.pop(name, None) is not None:
             self._forgotten(name)
@@ -119,13 +128,22 @@ class Membership:
             if lookup is None:
                 return await self._look_up(name, on)
             await lookup.waiting.park()
+            if lookup.failure:
+                raise DirectoryUnavailable(lookup.failure)
             if lookup.owners is not None:
                 return lookup.owners
 
     async def _look_up(self, name: str, on: str | None) -> tuple[str, ...]:
         lookup = self._lookups[name, on] = _Lookup()
         try:
-            owners = lookup.owners = await self._ask(name, on)
+            owners = await self._ask(name, on)
+            while lookup.is_in_doubt:  # it changed hands while the answer was on its way
+                lookup.is_in_doubt = False
+                owners = await self._ask(name, on)
+            lookup.owners = owners
+        except DirectoryUnavailable as error:
+            lookup.failure = str(error)
+            raise
         finally:
             del self._lookups[name, on]
             lookup.waiting.unpark_all()
@@ -140,15 +158,21 @@ class Membership:
         return owners
 
     async def _ask(self, name: str, on: str | None) -> tuple[str, ...]:
+        """Return the other nodes that own a name: what this one owns is better known here."""
         while True:
+            wanted = self._wanted
             while not (self._is_in or self._is_away or self._is_displaced or self._is_leaving):
                 await self._changed.park()
             if self._client is None or not self._is_in:
                 raise DirectoryUnavailable(f"nobody is known to own {name!r}, and the zone's directory does not answer")
             try:
-                return await self._client.find(name, on)
+                owners = await self._client.find(name, on)
             except NotAMember:
                 self._go_in_again()
+                continue
+            if owners != (self.me.name,) or self._published >= wanted:
+                return tuple(owner for owner in owners if owner != self.me.name)
+            await self.settled()  # the directory does not know yet that it has ended here
 
     # --- names of workers here
 
@@ -170,7 +194,7 @@ class Membership:
     async def settled(self) -> None:
         """Wait until all nodes can look up what this one owns; see `abc.Names`."""
         wanted = self._wanted
-        while self._published < wanted and not self._is_away and not self._is_leaving:
+        while self._published < wanted and not (self._is_away or self._is_leaving or self._is_displaced):
             await self._changed.park()
         if self._published < wanted and self._is_away:
             _log.warning("names are not published yet: the directory is away", node=self.me.name)
@@ -293,7 +317,10 @@ class Membership:
     def _apply(self, changes: Changes) -> None:
         self._epoch, self._revision = changes.epoch, changes.revision
         for name in changes.contested:
-            self._drop(name)
+            self._doubt(name)
+        if changes.whole:  # what was contested meanwhile is not known any more
+            for name in [name for name, owners in self._known.items() if len(owners) > 1]:
+                self._doubt(name)
         for member in changes.joined:
             self._meet(member)
         here = {member.name for member in changes.joined}

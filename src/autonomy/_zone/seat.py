@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._actors.calls import Calls
+from .._actors.process import current_process
 from .._actors.system import ActorSystem
 
 
@@ -48,7 +49,11 @@ class NodeSeat:
 
     async def ask(self, address: str, message: str, timeout: float) -> str:
         """Send a request to another node, and return the reply; see `abc.Seat`."""
-        return await self._calls.send_and_receive(address, message, timeout=timeout)
+        outer = current_process.set(None)  # for all who want to know, and not within what is left of one request
+        try:
+            return await self._calls.send_and_receive(address, message, timeout=timeout)
+        finally:
+            current_process.reset(outer)
 
     def when_down(self, tell: Callable[[str], None]) -> None:
         """Have `tell` called with the name of each node with which a session has ended."""
