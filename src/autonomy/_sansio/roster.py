@@ -234,6 +234,11 @@ class Roster:
             return None
         return ()
 
+    def count(self, name: str) -> int:
+        """Return how many names a node owns."""
+        entry = self._entries.get(name)
+        return 0 if entry is None else len(entry.names)
+
     # --- changes
 
     def _note(self, what: str, name: str) -> None:

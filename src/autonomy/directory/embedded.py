@@ -30,6 +30,10 @@ _LONG: Final = 300.0
 """Seconds for one that may have to wait; then it is asked for again."""
 _NAMES: Final = 100_000
 """Names of workers that one node may own."""
+_NODES: Final = 10_000
+"""Other nodes that one may have heard of."""
+_QUESTIONS: Final = 10_000
+"""Questions of one node that may have to wait for their answers."""
 
 
 class _Request(msgspec.Struct, frozen=True, omit_defaults=True, tag=True, forbid_unknown_fields=True):
@@ -99,6 +103,7 @@ class DirectoryWorker:
         self._keeper = keeper
         self._start_soon = start_soon
         self._introduce = introduce
+        self._waiting: dict[str, int] = {}
 
     async def handle_message(self, context: Context, message: str) -> None:
         """Answer one node; what cannot be answered yet is answered later."""
@@ -106,12 +111,19 @@ class DirectoryWorker:
         node = context.sender.rpartition("@")[2]
         try:
             if isinstance(request, (Find, Look)):
-                self._keeper.check_in(node, request.incarnation)
-                self._start_soon(self._answer_later, context, node, request)
+                self._begin(context, node, request)
             else:
                 await _reply(context, Answer(self._do(node, request)))
         except NotAMember:
             await _reply(context, Answer("unknown"))
+
+    def _begin(self, context: Context, node: str, request: Find | Look) -> None:
+        """Answer as soon as there is an answer."""
+        self._keeper.check_in(node, request.incarnation)
+        waiting = self._waiting.get(node, 0)
+        _check_size("questions", waiting + 1, _QUESTIONS)
+        self._waiting[node] = waiting + 1
+        self._start_soon(self._answer_later, context, node, request)
 
     def _do(self, node: str, request: Join | Publish | Leave) -> Standing:
         if isinstance(request, Join):
@@ -120,6 +132,7 @@ class DirectoryWorker:
             self._keeper.leave(node, request.incarnation)
             return "unknown"
         names = [check_name(name) for name in request.added]
+        _check_size("names", self._keeper.count(node) + len(names), _NAMES)
         return self._keeper.publish(node, request.incarnation, names, request.removed, ready=request.ready)
 
     def _join(self, node: str, request: Join) -> Standing:
@@ -127,8 +140,8 @@ class DirectoryWorker:
         if member.name != node or member.incarnation != request.incarnation:
             _security.warning("a node entered another one", peer=node, entered=member.name)
             raise ValueError(f"node {node!r} may enter itself alone")
-        if len(request.names) > _NAMES:
-            raise ValueError(f"a node may own {_NAMES} names, got {len(request.names)}")
+        _check_size("names", len(request.names), _NAMES)
+        _check_size("nodes", len(request.known), _NODES)
         known = [check_member(other) for other in request.known]
         standing = self._keeper.join(member, [check_name(name) for name in request.names], known)
         if member.address:
@@ -136,12 +149,22 @@ class DirectoryWorker:
         return standing
 
     async def _answer_later(self, context: Context, node: str, request: Find | Look) -> None:
-        with trio.move_on_at(context.deadline):
-            if isinstance(request, Find):
-                answer = Answer(owners=await self._keeper.find(node, request.name, request.on))
-            else:
-                answer = Answer(changes=await self._keeper.changes(request.epoch, request.since))
-            await _reply(context, answer)
+        try:
+            with trio.move_on_at(context.deadline):
+                if isinstance(request, Find):
+                    answer = Answer(owners=await self._keeper.find(node, request.name, request.on))
+                else:
+                    answer = Answer(changes=await self._keeper.changes(request.epoch, request.since))
+                await _reply(context, answer)
+        finally:
+            self._waiting[node] -= 1
+            if not self._waiting[node]:
+                del self._waiting[node]
+
+
+def _check_size(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"a node may have {most} {what}, got {size}")
 
 
 async def _reply(context: Context, answer: Answer) -> None:

@@ -29,6 +29,10 @@ class Keeper:
         self._settle()
         return self._roster.members
 
+    def count(self, name: str) -> int:
+        """Return how many names a node owns."""
+        return self._roster.count(name)
+
     def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter a node; see `abc.DirectoryClient.join`."""
         now = self._settle()

@@ -1,0 +1,120 @@
+"""Where directories are tried out, and what tests of them do there again and again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from autonomy._sansio.members import Member
+from autonomy._sansio.roster import Standing
+from autonomy._zone.seat import NodeSeat
+from autonomy.abc import Directory, DirectoryClient
+from autonomy.directory import EmbeddedDirectory, MemoryDirectory
+from autonomy.errors import DirectoryUnavailable
+from autonomy.node import Node
+from tests.zone import FaultyNetwork, on
+
+T = TypeVar("T")
+
+
+@dataclass
+class Visitor:
+    """A start of a node, as it uses a directory.
+
+    Attributes:
+        client: The directory.
+        member: What it enters.
+    """
+
+    client: DirectoryClient
+    member: Member
+
+    async def join(self, *names: str, ready: bool = True) -> Standing:
+        """Enter it, with names."""
+        member = Member(self.member.name, self.member.incarnation, "wss://x:1", self.member.name, ready=ready)
+        return await again(lambda: self.client.join(member, names, ()))
+
+    async def publish(self, *added: str, removed: tuple[str, ...] = (), ready: bool = True) -> Standing:
+        """Change what it owns."""
+        return await again(lambda: self.client.publish(added, removed, ready=ready))
+
+    async def find(self, name: str, on: str | None = None) -> tuple[str, ...]:
+        """Return who owns a name."""
+        return await again(lambda: self.client.find(name, on))
+
+    async def seen(self) -> list[str]:
+        """Return who is there."""
+        changes = await again(lambda: self.client.changes("", 0))
+        assert changes.whole
+        return sorted(member.name for member in changes.joined)
+
+
+async def again(call: Callable[[], Awaitable[T]]) -> T:
+    """Return what a directory says, once it does: it may be away for a moment, and doing things again does no harm."""
+    for _ in range(20):
+        try:
+            return await call()
+        except DirectoryUnavailable:
+            await trio.sleep(0.1)
+    return await call()
+
+
+Enter = Callable[[str], AbstractAsyncContextManager[Visitor]]
+
+
+@dataclass(frozen=True)
+class World:
+    """Where directories are tried out. All times are on Trio's clock.
+
+    Attributes:
+        open: Keeps a new directory while a block runs, and returns what lets starts of nodes use it.
+        lease: Seconds that a silent node is believed to be there.
+        starting: Seconds until a node counts as ready.
+        patience: Seconds, longer than anything takes that waits for nobody.
+    """
+
+    open: Callable[[], AbstractAsyncContextManager[Enter]]
+    lease: float = 10.0
+    starting: float = 10.0
+    patience: float = 1.0
+
+
+def seat_of(node: Node) -> NodeSeat:
+    """Return a node as its directory needs it."""
+    remoting = node._remoting
+    assert remoting is not None
+    return NodeSeat(node.name, node.incarnation, node, node._system, remoting.introduce, remoting.down)
+
+
+@asynccontextmanager
+async def visiting(network: FaultyNetwork, directory: Directory, name: str) -> AsyncGenerator[Visitor]:
+    """Open a node, and a directory as that one uses it."""
+    async with on(network, name, listen=None) as node, directory.open(seat_of(node)) as client:
+        yield Visitor(client, Member(name, node.incarnation))
+
+
+def memory_world() -> World:
+    """Return a world with a directory of this process; for virtual time."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Enter]:
+        network, directory = FaultyNetwork(), MemoryDirectory()
+        yield lambda name: visiting(network, directory, name)
+
+    return World(opened)
+
+
+def embedded_world() -> World:
+    """Return a world with a directory on a node of its own; for virtual time."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Enter]:
+        network, directory = FaultyNetwork(), EmbeddedDirectory("main", "wss://main:1")
+        async with on(network, "main") as main, directory.open(seat_of(main)):
+            yield lambda name: visiting(network, directory, name)
+
+    return World(opened)
