@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from autonomy._sansio.members import STARTING, Member
 from autonomy._sansio.roster import LEASE, Roster
 
-NODES = ["a", "b", "c", "d"]
+NODES = ["a", "b", "c"]
 NAMES = ["x", "y", "z"]
 nodes = st.sampled_from(NODES)
 names = st.frozensets(st.sampled_from(NAMES))
@@ -128,7 +128,7 @@ class RosterMachine(RuleBasedStateMachine):
             return "member"
         return "displaced" if incarnation in self.displaced and known is not None else "unknown"
 
-    @rule(name=nodes, added=names, removed=names, ready=st.booleans(), back=st.integers(0, 1))
+    @rule(name=nodes, added=names, removed=names, ready=st.booleans(), back=st.sampled_from([0, 0, 0, 1]))
     def publish(self, name: str, added: frozenset[str], removed: frozenset[str], back: int, *, ready: bool) -> None:
         incarnation = f"{name}{self.lives[name] - back}"
         standing = self._standing(name, incarnation)
@@ -151,7 +151,7 @@ class RosterMachine(RuleBasedStateMachine):
         if name in self.known and self.known[name].member.incarnation == incarnation:
             del self.known[name]
 
-    @rule(seconds=st.sampled_from([0.5, 3.0, 5.0, 9.5, 10.0]))
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.0, 5.0, 9.5, 10.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         gone = {name for name, known in self.known.items() if self.now >= known.heard + LEASE}
@@ -171,8 +171,9 @@ class RosterMachine(RuleBasedStateMachine):
         assert due == min(times, default=math.inf)
         assert due > self.now
 
-    @rule()
-    def the_directory_is_started_anew(self) -> None:
+    @rule(chance=st.integers(0, 7))
+    def the_directory_is_started_anew(self, chance: int) -> None:
+        assume(chance == 0)
         self.epochs += 1
         self.roster = Roster(f"epoch {self.epochs}")
         self.known, self.displaced = {}, set()
@@ -226,7 +227,7 @@ def replace_ready(who: Member) -> Member:
     return Member(who.name, who.incarnation, who.address, who.short_name, ready=True)
 
 
-RosterMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+RosterMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestRosterOfAllPlans = RosterMachine.TestCase
 
 

@@ -103,6 +103,8 @@ class ActorSystem:
             raise ValueError(f"on_conflict must be error, keep or replace, got {on_conflict!r:.80}")
         await checkpoint_if_cancelled()
         self._check_may_start(parent)
+        if name in self.registry.internal:  # nobody replaces those
+            self.registry.check_free(name)
         if on_conflict == "replace":
             await self._make_way(name, worker, parent)
         elif on_conflict == "keep" and await self._stays(name):
@@ -262,7 +264,7 @@ class ActorSystem:
         check_name(name)
         await pause()
         found = self.registry.workers.get(name) or self.registry.groups.get(name)
-        if found is None:
+        if found is None or name in self.registry.internal:
             here = self._runtime.name
             raise WorkerNotFound(f"no worker {name!r} on node {here!r}", outcome="not_sent", worker=name, node=here)
         if isinstance(found, Group):
