@@ -472,7 +472,22 @@ async def test_a_node_that_opens_without_its_directory_goes_on_alone_and_enters_
         assert await main.send_and_receive("where", "?") == "a"
 
 
-async def test_the_directory_s_node_may_stop_in_good_order(autojump_clock: MockClock, three: Three) -> None:
+async def test_the_directory_s_node_may_stop_in_good_order_and_come_back(autojump_clock: MockClock) -> None:
+    async with running("main", "a", "b") as (hosts, (main, a, b)):
+        await b.start_worker("where", Where())
+        await main.stop()
+        hosts._lives["main"].cancel()
+        await trio.sleep(20)
+
+        again = await hosts.start("main")
+        await trio.sleep(10)
+
+        for node in (again, a, b):
+            assert await seen(node) == ["a", "b", "main"]
+            assert await node.send_and_receive("where", "?") == "b"
+
+
+async def test_without_the_directory_s_node_the_others_go_on(autojump_clock: MockClock, three: Three) -> None:
     main, a, b = three
     await b.start_worker("where", Where())
     assert await a.send_and_receive("where", "?") == "b"

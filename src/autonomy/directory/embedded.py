@@ -196,24 +196,24 @@ class EmbeddedDirectory:
     async def open(self, seat: Seat) -> AsyncGenerator[EmbeddedClient]:
         """Use the directory from a node, or keep it there; see `abc.Directory`."""
         if seat.name != self.node:
-            if self.address is not None:
-                seat.introduce(self.node, self.address)
             await trio.lowlevel.checkpoint()
-            yield EmbeddedClient(self.node, seat)
+            yield EmbeddedClient(self.node, self.address, seat)
             return
         keeper = Keeper(seat.incarnation)
         seat.when_down(keeper.lose)
         async with trio.open_nursery() as nursery:
             await seat.serve(WORKER, DirectoryWorker(keeper, nursery.start_soon, seat.introduce))
             _log.info("directory kept here", node=seat.name)
-            yield EmbeddedClient(self.node, seat)
+            yield EmbeddedClient(self.node, None, seat)
             nursery.cancel_scope.cancel()
 
 
 class EmbeddedClient:
     """A directory on some node, as another one uses it; see `abc.DirectoryClient`."""
 
-    def __init__(self, node: str, seat: Seat) -> None:
+    def __init__(self, node: str, address: str | None, seat: Seat) -> None:
+        self._node = node
+        self._reached_at = address
         self._address = f"{WORKER}@{node}"
         self._seat = seat
         self._incarnation = seat.incarnation
@@ -254,6 +254,8 @@ class EmbeddedClient:
                 return answer
 
     async def _ask(self, request: Any, timeout: float = _ANSWER) -> Answer:
+        if self._reached_at is not None:  # each time: the way to a node that has left the zone is forgotten
+            self._seat.introduce(self._node, self._reached_at)
         try:
             return _answers.decode(await self._seat.ask(self._address, msgspec.json.encode(request).decode(), timeout))
         except NoReply as why:
