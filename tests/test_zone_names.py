@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 import pytest
 import trio
@@ -12,11 +13,13 @@ from autonomy import (
     AmbiguousWorker,
     Context,
     Node,
+    NodeDown,
     NoReply,
     WorkerNotFound,
+    gather,
 )
 from autonomy.directory import MemoryDirectory
-from autonomy.directory.embedded import DirectoryWorker
+from autonomy.directory.embedded import DirectoryWorker, EmbeddedClient
 from tests.workers import Echo, Failing, Recorder
 from tests.zone import dead_letters_of, nodes
 from tests.zoned import WAYS, Passes, Three, Where, by_all, by_any, zone
@@ -326,6 +329,56 @@ async def test_a_watch_follows_a_name_that_has_moved(autojump_clock: MockClock, 
             raise AssertionError(f"it is there, and is reported as gone: {await watch.down()}")
         await main.stop_worker("where")
         assert (await watch.down()).name == "where@main"
+
+
+@pytest.mark.parametrize("directory", [None, MemoryDirectory()], ids=["embedded", "memory"])
+async def test_workers_of_a_leaving_node_find_others_while_they_finish(
+    autojump_clock: MockClock, directory: MemoryDirectory | None
+) -> None:
+    # given a worker with messages queued, each of which it passes on to one that it has never sent to
+    async with zone("main", "a", "b", directory=directory) as (_, a, b):
+        far = [Recorder() for _ in range(3)]
+        for i, worker in enumerate(far):
+            await b.start_worker(f"far-{i}", worker)
+
+        class PassesOn:
+            async def handle_message(self, context: Context, message: str) -> None:
+                await trio.sleep(2)
+                await context.send_message(message, "finished")
+
+        await a.start_worker("passes-on", PassesOn())
+        for i in range(3):
+            await a.send_message("passes-on", f"far-{i}")
+
+        await a.stop()
+        await trio.sleep(0.1)
+
+        assert [worker.received for worker in far] == [["finished"]] * 3
+        with pytest.raises(NodeDown):
+            await a.send_and_receive("far-0", "too late")
+
+
+async def test_names_that_come_together_are_published_together(
+    autojump_clock: MockClock, three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[int] = []
+    publish = EmbeddedClient.publish
+
+    async def counted(self: EmbeddedClient, added: Collection[str], removed: Collection[str], *, ready: bool) -> Any:
+        published.append(len(added) + len(removed))
+        return await publish(self, added, removed, ready=ready)
+
+    monkeypatch.setattr(EmbeddedClient, "publish", counted)
+    _main, a, b = three
+
+    await gather(*(b.start_worker(f"where-{i}", Where()) for i in range(1000)))
+
+    assert sum(published) == 1000
+    assert len(published) < 10
+    assert await a.send_and_receive("where-999", "?") == "b"
+    published.clear()
+    await gather(*(b.stop_worker(f"where-{i}") for i in range(1000)))
+    assert len(published) < 10
 
 
 # --- internals stay hidden, and both directories agree

@@ -275,7 +275,7 @@ class DirectoryClient(Protocol):
         """Change what names this node owns, and prolong its lease. Nothing is changed unless it is a member."""
 
     async def leave(self) -> None:
-        """Be gone."""
+        """Be gone. Names may still be looked up: the workers of a node that leaves finish what is queued."""
 
     async def find(self, name: str, on: str | None = None) -> tuple[str, ...]:
         """Return the nodes that own a name, sorted. While nobody does and another node is starting, wait.

@@ -73,7 +73,7 @@ class Membership:
         self._pending: dict[str, bool] = {}
         self._wanted = self._published = 0
         self._is_in = self._is_away = self._is_leaving = False
-        self._is_displaced = False
+        self._is_displaced = self._has_left = False
         self._client: DirectoryClient | None = None
         self._news = trio.Event()
         self._changed = trio.lowlevel.ParkingLot()
@@ -163,11 +163,13 @@ class Membership:
             wanted = self._wanted
             while not (self._is_in or self._is_away or self._is_displaced or self._is_leaving):
                 await self._changed.park()
-            if self._client is None or not self._is_in:
+            if self._client is None or not (self._is_in or self._has_left):
                 raise DirectoryUnavailable(f"nobody is known to own {name!r}, and the zone's directory does not answer")
             try:
                 owners = await self._client.find(name, on)
             except NotAMember:
+                if self._is_leaving:
+                    raise DirectoryUnavailable("this node is leaving its zone") from None
                 self._go_in_again()
                 continue
             if owners != (self.me.name,) or self._published >= wanted:
@@ -291,6 +293,7 @@ class Membership:
         if self._client is not None and self._is_in:
             self._is_in = False
             with trio.move_on_after(_FAREWELL):
+                self._has_left = True
                 try:
                     await self._client.leave()
                 except DirectoryUnavailable as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .._actors.calls import Calls
 from .._actors.process import current_process
 from .._actors.system import ActorSystem
+from .._sansio.management import WORKER
 
 
 class NodeSeat:
@@ -49,7 +50,8 @@ class NodeSeat:
 
     async def ask(self, address: str, message: str, timeout: float) -> str:
         """Send a request to another node, and return the reply; see `abc.Seat`."""
-        outer = current_process.set(None)  # for all who want to know, and not within what is left of one request
+        # for all who want to know, and so not within what is left of one request; also while the node is stopping
+        outer = current_process.set(self._system.registry.workers.get(WORKER))
         try:
             return await self._calls.send_and_receive(address, message, timeout=timeout)
         finally:

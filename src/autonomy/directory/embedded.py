@@ -67,6 +67,7 @@ class Find(_Request, frozen=True, tag="find"):
 
     name: str
     on: str | None = None
+    has_left: bool = False
 
 
 class Look(_Request, frozen=True, tag="look"):
@@ -119,7 +120,8 @@ class DirectoryWorker:
 
     def _begin(self, context: Context, node: str, request: Find | Look) -> None:
         """Answer as soon as there is an answer."""
-        self._keeper.check_in(node, request.incarnation)
+        if not (isinstance(request, Find) and request.has_left):
+            self._keeper.check_in(node, request.incarnation)
         waiting = self._waiting.get(node, 0)
         _check_size("questions", waiting + 1, _QUESTIONS)
         self._waiting[node] = waiting + 1
@@ -217,9 +219,11 @@ class EmbeddedClient:
         self._address = f"{WORKER}@{node}"
         self._seat = seat
         self._incarnation = seat.incarnation
+        self._has_left = False
 
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node; see `abc.DirectoryClient`."""
+        self._has_left = False
         return (await self._ask(Join(self._incarnation, member, tuple(names), tuple(known)))).standing
 
     async def publish(self, added: Collection[str], removed: Collection[str], *, ready: bool) -> Standing:
@@ -228,11 +232,12 @@ class EmbeddedClient:
 
     async def leave(self) -> None:
         """Be gone; see `abc.DirectoryClient`."""
+        self._has_left = True
         await self._ask(Leave(self._incarnation))
 
     async def find(self, name: str, on: str | None = None) -> tuple[str, ...]:
         """Return who owns a name; see `abc.DirectoryClient`."""
-        return (await self._ask_long(Find(self._incarnation, name, on))).owners
+        return (await self._ask_long(Find(self._incarnation, name, on, self._has_left))).owners
 
     async def changes(self, epoch: str, since: int) -> Changes:
         """Return what has changed; see `abc.DirectoryClient`."""

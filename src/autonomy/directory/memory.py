@@ -121,9 +121,11 @@ class MemoryClient:
         self._keeper = keeper
         self._name = seat.name
         self._incarnation = seat.incarnation
+        self._has_left = False
 
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node; see `abc.DirectoryClient`."""
+        self._has_left = False
         await trio.lowlevel.checkpoint()
         return self._keeper.join(member, names, known)
 
@@ -134,13 +136,15 @@ class MemoryClient:
 
     async def leave(self) -> None:
         """Be gone; see `abc.DirectoryClient`."""
+        self._has_left = True
         await trio.lowlevel.checkpoint()
         self._keeper.leave(self._name, self._incarnation)
 
     async def find(self, name: str, on: str | None = None) -> tuple[str, ...]:
         """Return who owns a name; see `abc.DirectoryClient`."""
         await trio.lowlevel.checkpoint()
-        self._keeper.check_in(self._name, self._incarnation)
+        if not self._has_left:
+            self._keeper.check_in(self._name, self._incarnation)
         return await self._keeper.find(self._name, name, on)
 
     async def changes(self, epoch: str, since: int) -> Changes:
