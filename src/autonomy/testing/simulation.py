@@ -388,6 +388,8 @@ class Simulation(Verbs):
 
     def _introduce(self, node: Node) -> None:
         assert node._remoting is not None
+        if node.zone is not None:
+            return  # its directory tells it who is there
         for name in self._hosts:
             if name != node.name:
                 node._remoting.introduce(name, address_of(name))
