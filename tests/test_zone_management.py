@@ -317,7 +317,7 @@ async def test_a_node_that_is_lost_while_it_carries_out_an_order(
 
     async def lose() -> None:
         await trio.sleep(1)
-        network.refuse("a", "b")
+        network.stop_listening("a", "b")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lose)

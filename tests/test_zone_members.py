@@ -317,7 +317,7 @@ async def cut_off(hosts: Hosts) -> None:
 
 async def refuse(hosts: Hosts) -> None:
     for name in ("a", "b"):
-        hosts.network.refuse("main", name)
+        hosts.network.stop_listening("main", name)
 
 
 async def kill(hosts: Hosts) -> None:
