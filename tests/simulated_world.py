@@ -257,7 +257,7 @@ def leftovers(node: Node) -> list[str]:
             f"asked by {far}": len(back._asked),
             f"conversations of {far}": len(back._conversations),
             f"watches of {far}": len(back._watches),
-            f"flows to {far} of nobody": len(there._by_number) - len(there._flows),
+            f"flows to {far} of nobody": sum(each not in there._flows.values() for each in there._by_number.values()),
             f"flows to {far} beyond its workers": max(0, len(there._flows) - len(CAPACITIES)),
             f"flows of {far} beyond workers": max(0, len(back._flows) - len(CAPACITIES)),
             f"unsent to {far}": peer._outbox.size + peer._session.unacknowledged,
