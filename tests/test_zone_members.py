@@ -12,8 +12,11 @@ import trio
 from trio.testing import MockClock
 
 from autonomy import AmbiguousWorker, DirectoryUnavailable, Node, NoReply, RemoteNode, WorkerNotFound, Zone, ZoneInfo
+from autonomy._sansio.roster import Standing
+from autonomy.abc import Seat
 from autonomy.directory import EmbeddedDirectory, MemoryDirectory
-from tests.workers import Echo
+from autonomy.directory.memory import MemoryClient
+from tests.workers import Echo, Sleeper
 from tests.zone import FaultyNetwork, nodes, on
 from tests.zoned import ALL, Three, Where, zone
 
@@ -305,6 +308,38 @@ async def test_a_start_that_was_displaced_says_so_and_does_not_fight(
         with pytest.raises(DirectoryUnavailable):
             await old.send_and_receive("nobody", "?")
         assert await seen(new) == ["a", "b"]
+
+
+class SlowDirectory(MemoryDirectory):
+    """Takes two seconds to let a node in."""
+
+    @asynccontextmanager
+    async def open(self, seat: Seat) -> AsyncGenerator[MemoryClient]:
+        async with super().open(seat) as client:
+            join = client.join
+
+            async def slowly(*what: Any) -> Standing:
+                await trio.sleep(2)
+                return await join(*what)
+
+            client.join = slowly  # type: ignore[method-assign, assignment]
+            yield client
+
+
+async def test_a_node_that_leaves_while_it_is_being_let_in_is_gone_all_the_same(autojump_clock: MockClock) -> None:
+    # given a node that the directory has lost, and that enters it again
+    directory = SlowDirectory()
+    async with zone("a", "b", directory=directory) as (a, b):
+        await b.start_worker("sleeper", Sleeper())
+        await b.send_message("sleeper", "5")
+        directory._keeper.lose("b")
+        await trio.sleep(0.1)
+
+        # when it leaves meanwhile, and has still something to finish
+        await b.stop()
+        await trio.sleep(0.1)
+
+        assert await seen(a) == ["a"]
 
 
 # --- when the directory is away

@@ -250,7 +250,9 @@ class Membership:
             _log.error("another start of this node has taken its place in the zone", node=self.me.name)
         self._is_displaced = standing == "displaced"
         self._changed.unpark_all()
-        if standing == "member":
+        if standing == "member" and self._is_leaving:  # this was on its way meanwhile
+            await self._say_goodbye(client)
+        elif standing == "member":
             _log.info("zone entered", node=self.me.name)
             self._settle(wanted)
 
@@ -292,12 +294,15 @@ class Membership:
         self._changed.unpark_all()
         if self._client is not None and self._is_in:
             self._is_in = False
-            with trio.move_on_after(_FAREWELL):
-                self._has_left = True
-                try:
-                    await self._client.leave()
-                except DirectoryUnavailable as error:
-                    _log.debug("the lease will run out by itself", node=self.me.name, reason=error)
+            await self._say_goodbye(self._client)
+
+    async def _say_goodbye(self, client: DirectoryClient) -> None:
+        self._has_left = True
+        with trio.move_on_after(_FAREWELL):
+            try:
+                await client.leave()
+            except DirectoryUnavailable as error:
+                _log.debug("the lease will run out by itself", node=self.me.name, reason=error)
 
     # --- who comes and goes
 

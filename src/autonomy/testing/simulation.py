@@ -125,7 +125,8 @@ class Simulation(Verbs):
         Args:
             name: Of both; the others reach its workers as ``worker@name``.
             main: Runs on it at each start; the node stays up when it returns.
-            options: As for `open_node`.
+            options: As for `open_node`. All hosts know each other's addresses, unless there is a ``directory=``: then
+                they learn them from it. An `EmbeddedDirectory` is at ``wss://HOST:1``.
         """
         return self._add(Host(name, main, options))
 
