@@ -194,21 +194,33 @@ async def test_a_worker_of_a_starting_node_is_waited_for_there(
 
 
 async def test_a_request_that_was_handed_on_to_nobody_is_not_made_again(
-    autojump_clock: MockClock, three: Three, late: Node
+    autojump_clock: MockClock, network: FaultyNetwork, three: Three, late: Node
 ) -> None:
-    # given a worker on a starting node that hands requests on to one that is not there
-    _main, a, _b = three
+    # given a worker on a starting node that hands requests on to one that is about to stop
+    _main, a, b = three
     handled: list[str] = []
 
     class HandsOn:
         async def handle_message(self, context: Context, message: str) -> None:
             handled.append(message)
-            await context.forward("nobody@b")
+            await context.forward("where@b")
 
     await late.start_worker("hands-on", HandsOn())
+    await b.start_worker("where", Where())
+    assert await a.send_and_receive("hands-on@late", "one") == "b"
 
-    for address in ("hands-on@late", "hands-on"):
-        with pytest.raises(NoReply):
-            await a.send_and_receive(address, address, timeout=20)
+    # when a request is under way to it while it stops
+    network.stall("b", "late")
+    await b.stop_worker("where")
+    async with trio.open_nursery() as nursery:
 
-    assert handled == ["hands-on@late", "hands-on"]
+        async def ask() -> None:
+            with pytest.raises(WorkerNotFound) as caught:
+                await a.send_and_receive("hands-on@late", "two", timeout=20)
+            assert caught.value.outcome == "maybe_handled"
+
+        nursery.start_soon(ask)
+        await trio.sleep(1)
+        network.heal("b", "late")
+
+    assert handled == ["one", "two"]

@@ -260,11 +260,7 @@ class Membership:
         wanted, batch, self._pending, self._news = self._wanted, self._pending, {}, trio.Event()
         added = [name for name, here in batch.items() if here]
         removed = [name for name, here in batch.items() if not here]
-        try:
-            standing = await client.publish(added, removed, ready=self.me.ready)
-        except DirectoryUnavailable:
-            self._pending = batch | self._pending
-            raise
+        standing = await client.publish(added, removed, ready=self.me.ready)  # or it fails, and all is said by a join
         if standing == "member":
             self._settle(wanted)
         else:
