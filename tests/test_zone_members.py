@@ -5,17 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from autonomy import AmbiguousWorker, DirectoryUnavailable, Node, NoReply, RemoteNode, WorkerNotFound, Zone, ZoneInfo
+from autonomy import (
+    AmbiguousWorker,
+    DirectoryUnavailable,
+    Node,
+    NoReply,
+    RemoteNode,
+    WorkerNotFound,
+    Zone,
+    ZoneInfo,
+    open_node,
+)
 from autonomy._sansio.roster import Standing
 from autonomy.abc import Seat
 from autonomy.directory import EmbeddedDirectory, MemoryDirectory
 from autonomy.directory.memory import MemoryClient
+from autonomy.identity import ZoneAuthority
 from tests.workers import Echo, Sleeper
 from tests.zone import FaultyNetwork, nodes, on
 from tests.zoned import ALL, Three, Where, zone
@@ -533,3 +545,28 @@ async def test_without_the_directory_s_node_the_others_go_on(autojump_clock: Moc
     assert await a.send_and_receive("where", "?") == "b"
     with pytest.raises(DirectoryUnavailable):
         await a.send_and_receive("nobody", "?")
+
+
+# --- addresses
+
+
+async def test_others_reach_a_node_where_it_says_that_they_can(autojump_clock: MockClock) -> None:
+    network = FaultyNetwork()
+    async with zone("a", network=network) as (a,):
+        place = ZoneInfo(address="wss://c:1")
+        async with on(network, "c", directory=EmbeddedDirectory("a", "wss://a:1"), zone=place, listen=None) as c:
+            assert c.address is None
+            assert await seen(a) == ["a", "c"]
+            assert a._membership is not None
+            assert [member.address for member in a._membership.members] == ["wss://a:1", "wss://c:1"]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("listens", ["wss://0.0.0.0:0", "wss://[::]:0"])
+async def test_a_node_that_listens_everywhere_has_to_say_where_others_reach_it(listens: str, tmp_path: Path) -> None:
+    authority = ZoneAuthority.create(tmp_path / "ca", "demo")
+    authority.sign_crl()
+
+    with pytest.raises(ValueError, match=r"ZoneInfo\(address="):
+        async with open_node(credentials=authority.credentials("a"), listen=listens, directory=MemoryDirectory()):
+            pytest.fail("nobody could reach it")

@@ -210,7 +210,7 @@ async def test_a_request_that_was_handed_on_to_nobody_is_not_made_again(
     assert await a.send_and_receive("hands-on@late", "one") == "b"
 
     # when a request is under way to it while it stops
-    network.stall("b", "late")
+    network.silence("b", "late")
     await b.stop_worker("where")
     async with trio.open_nursery() as nursery:
 

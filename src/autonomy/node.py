@@ -21,6 +21,7 @@ from ._actors.closing import Closing
 from ._actors.process import current_process
 from ._actors.runtime import make_runtime
 from ._actors.system import ActorSystem
+from ._links.addresses import is_everywhere
 from ._mixed.mixture import Mixture
 from ._mixed.worlds import both, pause
 from ._opening import Crash, opened
@@ -352,11 +353,14 @@ class Node(Calls):
 
     async def _join(self, directory: Directory, remoting: Remoting) -> Membership:
         zone, options = self._options.zone, self._options
+        address = zone.address or self._address or ""
+        if address and is_everywhere(address):
+            raise ValueError(f"others cannot reach a node at {address}: say where they can, ZoneInfo(address=…)")
         seat = NodeSeat(self.name, self.incarnation, self, self._system, remoting.introduce, remoting.down)
         me = Member(
             self.name,
             self.incarnation,
-            self._address or "",
+            address,
             self._short_name,
             zone.pod,
             zone.container,

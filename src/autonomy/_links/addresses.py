@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
@@ -31,3 +32,16 @@ def parse_address(address: str) -> tuple[str, int]:
 def write_address(host: str, port: int) -> str:
     """Return ``wss://HOST:PORT``, which `parse_address` takes apart."""
     return f"wss://[{host}]:{port}" if ":" in host else f"wss://{host}:{port}"
+
+
+def is_everywhere(address: str) -> bool:
+    """Whether an address stands for all of a host's addresses: one can listen there, and nobody can dial it.
+
+    Raises:
+        TypeError, ValueError: As `parse_address`.
+    """
+    host, _ = parse_address(address)
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:  # a name
+        return False

@@ -27,6 +27,8 @@ class ZoneInfo:
         container: Name of its container.
         index: Which clone of its pod it is, from 0; None if there is one alone.
         visible: Whether `Zone.nodes` shows it to others: a node that only serves the zone is none of a program's.
+        address: Where others reach it, ``wss://HOST:PORT``; empty if that is where it listens. A node that listens on
+            all addresses of its host, or behind another one, has to say so.
 
     Raises:
         TypeError, ValueError: A value that cannot be.
@@ -38,6 +40,7 @@ class ZoneInfo:
     container: str = ""
     index: int | None = None
     visible: bool = True
+    address: str = ""
 
     def __post_init__(self) -> None:
         for field in ("name", "cluster", "pod", "container"):
@@ -46,6 +49,8 @@ class ZoneInfo:
                 raise TypeError(f"ZoneInfo: {field} must be a str, got {type(value).__name__}: {value!r:.80}")
             if not _PART.fullmatch(value):
                 raise ValueError(f"ZoneInfo: {field} {value!r:.160} is not allowed: use A-Z a-z 0-9 _ -")
+        if not isinstance(self.address, str):
+            raise TypeError(f"ZoneInfo: address must be a str, got {type(self.address).__name__}: {self.address!r:.80}")
         if self.index is not None:
             check_count(self.index, "ZoneInfo: index", least=0)
 

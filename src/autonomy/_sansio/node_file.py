@@ -30,6 +30,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         credentials: Folder with its credentials, which are written anew long before they end.
         directory: Which node keeps the directory; it may be this one.
         listen: Where it listens; port 0 for any that is free.
+        address: Where others reach it; empty if that is where it listens.
         pod: Its pod; empty for a node that is no container.
         container: Its container.
         index: Which clone of its pod it is.
@@ -45,6 +46,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     credentials: str
     directory: DirectoryPlace
     listen: str = "wss://127.0.0.1:0"
+    address: str = ""
     pod: str = ""
     container: str = ""
     index: int | None = None
@@ -56,7 +58,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     @property
     def zone_info(self) -> ZoneInfo:
         """Its place in the zone."""
-        return ZoneInfo(self.zone, self.cluster, self.pod, self.container, self.index, self.visible)
+        return ZoneInfo(self.zone, self.cluster, self.pod, self.container, self.index, self.visible, self.address)
 
     @property
     def short_name(self) -> str:
