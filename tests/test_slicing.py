@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from textwrap import dedent
+from time import perf_counter
 from types import FunctionType
 
 import pytest
@@ -346,3 +347,16 @@ def needed(texts: dict[str, str], wanted: list[str]) -> set[str]:
             found.add(name)
             waiting += re.findall(r"\bn\d\b", texts[name])
     return found
+
+
+def test_a_module_is_taken_apart_once_for_all_workers_that_come_from_it() -> None:
+    source = "".join(f"def helper_{i}(x):\n    return [y + {i} for y in x]\n" for i in range(300))
+    source += "class Worker:\n    def handle_message(self): helper_1([1])\n"
+
+    began = perf_counter()
+    first = slice_of(source, "Worker")
+    took = perf_counter() - began
+    later = [slice_of(source, "Worker") for _ in range(20)]
+
+    assert perf_counter() - began < 2 * took
+    assert later == [first] * 20

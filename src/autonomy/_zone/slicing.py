@@ -12,6 +12,7 @@ import ast
 import builtins
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .statements import Statement, statements_of
 
@@ -58,13 +59,19 @@ def slice_of(source: str, name: str, present: Collection[str] = ()) -> Slice:
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: It is no Python of this version, or too deep.
     """
-    module = _Module(statements_of(source))
+    module = _module_of(source)
     kept, problem = module.closure([name], set())
     if not any(name in module.statements[index].binds for index in kept):
         problem = problem or f"{name!r} is not defined by a statement at the top of its module"
     problem = problem or module.missing(kept, present)
     kept = module.with_mentions(kept)
     return Slice(module.text(kept), problem)
+
+
+@lru_cache(maxsize=32)
+def _module_of(source: str) -> _Module:
+    """Return a module, taken apart once, for a program may ship a thousand workers of one class."""
+    return _Module(statements_of(source))
 
 
 class _Module:
@@ -126,16 +133,17 @@ class _Module:
         return "".join(f"{self.statements[index].text}\n" for index in sorted(kept | future))
 
 
-def imports_of(source: str) -> list[Import]:
+@lru_cache(maxsize=32)
+def imports_of(source: str) -> tuple[Import, ...]:
     """Return what a source imports in any case: not what it may do without, in a ``try`` or an ``if``.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: It is no Python of this version, or too deep.
     """
-    found = []
+    found: list[Import] = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import):
             found += [Import(alias.name, (), ast.unparse(node)) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level and node.module != "__future__":
             found.append(Import(node.module, tuple(alias.name for alias in node.names), ast.unparse(node)))
-    return found
+    return tuple(found)
