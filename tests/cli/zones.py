@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.deploy.zones import processes_of
+
 DOCKERFILE = 'FROM ghcr.io/build-trust/autonomy-python\nCOPY . .\nENTRYPOINT ["python", "main.py"]\n'
 
 
@@ -41,18 +43,9 @@ class Zone:
             timeout=120,
         )
 
-    def processes(self) -> list[str]:
-        """Return the processes that have something of this machine's zones among their words."""
-        home = os.environ["AUTONOMY_HOME"]
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if home in words:
-                found.append(words)
-        return found
+    def processes(self) -> list[int]:
+        """Return the processes that have anything to do with this machine's zones."""
+        return processes_of(Path(os.environ["AUTONOMY_HOME"]))
 
 
 @contextmanager
