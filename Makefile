@@ -31,11 +31,13 @@ help: ## show this list
 
 setup: $(READY) ## build the virtual environment
 
-run: $(READY) ## run the examples hello, counter and supervision
+run: $(READY) ## run the examples hello, counter and supervision, and a zone of two nodes
 	@for example in $(RUN_EXAMPLES); do \
 	    printf '\n--- %s\n' "$$example"; \
 	    AUTONOMY_WAIT_UNTIL_INTERRUPTED=0 $(BIN)/python "$$example" || exit 1; \
 	done
+	@printf '\n--- examples/multinode\n'
+	@sh tools/run_zone.sh $(BIN)/autonomy examples/multinode
 
 test: $(READY) ## run the tests (minutes)
 	$(BIN)/python -m pytest $(ARGS)

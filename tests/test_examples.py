@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from .programs import Ended, run_file
+from .deploy.zones import processes_of
+from .programs import PATIENCE, Ended, run_file
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
@@ -74,3 +79,46 @@ def test_the_program_in_the_readme_runs_and_prints_what_its_comments_say(tmp_pat
 
     assert ended.code == 0, ended.err
     assert ended.out == re.findall(r"print\(.*\)  # (.*)$", block[1], re.MULTILINE)
+
+
+def run_zone(folder: Path, temporary: Path) -> subprocess.CompletedProcess[str]:
+    """Do what `make run` does with the example of two nodes; all that it keeps is below `temporary`."""
+    script, command = ROOT / "tools" / "run_zone.sh", Path(sys.executable).with_name("autonomy")
+    return subprocess.run(
+        ["sh", str(script), str(command), str(folder)],
+        env=os.environ | {"TMPDIR": str(temporary), "AUTONOMY_WAIT_UNTIL_INTERRUPTED": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_two_nodes_of_a_zone_have_their_conversation_and_nothing_is_left_of_them(tmp_path: Path) -> None:
+    done = run_zone(ROOT / "examples" / "multinode", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"^(client|runner) .* INFO node (found|says|heard|is told)", done.stdout, re.MULTILINE)
+    exchange = [("client", "says"), ("runner", "heard"), ("client", "is told")]
+    assert said == [("client", "found"), *(3 * exchange), ("runner", "heard"), ("client", "is told")]
+    assert done.stdout.endswith("Zone multinode is deleted.\n")
+    assert processes_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_nothing_is_left_of_two_nodes_of_which_one_fails(tmp_path: Path) -> None:
+    folder, temporary = tmp_path / "multinode", tmp_path / "temporary"
+    temporary.mkdir()
+    shutil.copytree(ROOT / "examples" / "multinode", folder)
+    (folder / "images" / "client" / "main.py").write_text("raise SystemExit('no conversation today')\n")
+
+    done = run_zone(folder, temporary)
+
+    assert done.returncode == 1
+    assert "no conversation today" in done.stderr
+    assert processes_of(temporary) == []
+    assert list(temporary.iterdir()) == []
