@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +102,33 @@ def test_a_command_that_does_not_exist_is_exit_code_two(home: Path) -> None:
     assert run("zone", "status", "--zone", "Not/A/Name").exit_code in (2, 3)
 
 
+def test_a_folder_without_zone_file_is_exit_code_two_with_what_is_there(home: Path) -> None:
+    assert "there is no autonomy.yaml" in run("zone", "deploy").stderr
+    (home / "autonomy.yml").write_text("name: demo")
+
+    done = run("zone", "deploy", str(home))
+
+    assert done.exit_code == 2
+    assert f"there is no autonomy.yaml in '{home}': it has autonomy.yml" in done.stderr
+
+
+def test_deleting_what_is_not_there_is_exit_code_three_in_json_too(home: Path) -> None:
+    done = run("zone", "delete", "--zone", "nobody", "--yes", "--json")
+
+    assert done.exit_code == 3
+    assert json.loads(done.stdout) == {"zone": "nobody", "deleted": False}
+
+
+def test_a_home_that_cannot_be_is_said_without_numbers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").touch()
+    monkeypatch.setenv("AUTONOMY_HOME", str(home / "file"))
+    with make_zone(home / "demo", PODS, main=MAIN, runner=RUNNER) as zone:
+        done = zone.run("deploy")
+
+    assert done.returncode == 1
+    assert done.stderr == f"autonomy: {home / 'file' / 'locks'}: Not a directory\n"
+
+
 def test_where_no_zone_runs_the_list_says_so(home: Path) -> None:
     assert "No zone runs on this machine" in run("zone", "list").stdout
     assert json.loads(run("zone", "list", "--json").stdout) == []
@@ -171,6 +200,14 @@ def test_a_pod_that_fails_says_why_with_the_end_of_its_log(zone: Zone) -> None:
     assert "runner-pod" in done.stderr
     assert "what went wrong" in done.stderr
 
+    done = zone.run("deploy", "--json")
+
+    assert done.returncode == 1
+    state = json.loads(done.stdout)
+    assert state["state"] == "failed"
+    assert "what went wrong" in state["reason"]
+    assert "what went wrong" in done.stderr
+
 
 @pytest.mark.slow
 @pytest.mark.network
@@ -207,3 +244,53 @@ def test_attached_the_logs_are_shown_and_ctrl_c_takes_the_zone_down(zone: Zone) 
     assert was_shown
     assert code == 0
     assert zone.run("status").returncode == 3
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize(("more", "code"), [([], 0), (["--attach"], 3)])
+def test_interrupted_before_all_is_up_the_command_says_what_becomes_of_the_zone(
+    zone: Zone, more: list[str], code: int
+) -> None:
+    zone.write("main", "import time\ntime.sleep(1000)\n")
+    words = command("zone", "deploy", *more)
+    with subprocess.Popen(words, cwd=zone.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as deploy:
+        while '"running"' not in zone.run("status", "--json").stdout:
+            time.sleep(0.05)
+        deploy.send_signal(signal.SIGINT)
+        said, error = deploy.communicate(timeout=60)
+
+    assert (deploy.returncode, said) == (130, "")
+    assert "interrupted before all was up; zone 'demo'" in error
+    assert zone.run("status").returncode == code
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_zone_is_deleted_only_by_whoever_says_so(zone: Zone) -> None:
+    zone.write("main", "pass\n")
+    assert zone.run("deploy").returncode == 0
+
+    nobody = zone.run("delete")
+    no = subprocess.run(
+        command("zone", "delete"), cwd=zone.folder, input="n\n", capture_output=True, text=True, timeout=60
+    )
+
+    assert (nobody.returncode, no.returncode) == (2, 1)
+    assert "nobody is there to answer: --yes" in nobody.stderr
+    assert "zone 'demo' was not deleted" in no.stderr
+    assert "is up" in zone.run("status").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_port_that_is_taken_is_said_with_what_would_do(zone: Zone) -> None:
+    zone.write("main", "pass\n")
+    assert zone.run("deploy").returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = zone.run("inlet", "--to", "logs", "--port", port)
+
+    assert done.returncode == 1
+    assert f"port {port}: Address already in use" in done.stderr
+    assert "--port 0" in done.stderr

@@ -30,9 +30,11 @@ class Autonomy(click.Group):
             code = super().main(*args, **options | {"standalone_mode": False})
         except click.exceptions.Exit as leave:
             code = leave.exit_code
-        except click.ClickException as error:
+        except click.UsageError as error:
             error.show()
             code = USAGE
+        except click.ClickException as error:
+            code = _say(error, FAILED)
         except (KeyboardInterrupt, click.Abort):
             code = INTERRUPTED
         except NoSuchZone as error:
@@ -45,7 +47,10 @@ class Autonomy(click.Group):
 
 
 def _say(error: Exception, code: int) -> int:
-    click.echo(f"autonomy: {error}", err=True)
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without the number, which says nothing to people
+        text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    click.echo(f"autonomy: {text}", err=True)
     return code
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +18,7 @@ from .._deploy.home import autonomy_home
 from .._deploy.state import ZoneState
 from .._deploy.zone_file import read_zone_file
 from .._web import serve_logs
-from ..errors import AutonomyError
+from ..errors import AutonomyError, DeployFailed
 from .follow import follow_logs
 from .shown import LogsOf, Progress, as_json, show_zone, show_zones
 
@@ -55,25 +57,32 @@ def deploy(path: Path, *, attach: bool, in_json: bool) -> None:
 
     Again on a running zone it changes what has changed, and leaves the rest alone.
     """
-    folder = path.parent if path.is_file() else path
-    if path.is_file() and path.name != ZONE_FILE:
-        raise click.BadParameter(f"a zone file is called {ZONE_FILE}, this is {path.name}")
+    folder = folder_of(path)
+    up: list[ZoneState] = []
 
     async def deployed() -> None:
         with Progress(quiet=in_json) as progress:
-            state = await deploy_zone(folder, told=progress.tell)
+            up.append(await deploy_zone(folder, told=progress.tell))
         if in_json:
-            click.echo(as_json(state))
+            click.echo(as_json(up[0]))
         else:
-            show_zone(state)
+            show_zone(up[0])
         if attach:
-            try:
-                await follow_logs(partial(known, state.zone), None, follow=True)
-            finally:
-                with trio.CancelScope(shield=True):
-                    await delete_zone(state.zone)
+            await follow_logs(partial(known, up[0].zone), None, follow=True)
 
-    until_interrupted(deployed)
+    name = read_zone_file(folder / ZONE_FILE).name
+    try:
+        until_interrupted(deployed)
+    except DeployFailed:
+        if in_json and (state := zone_state(name)) is not None:
+            click.echo(as_json(state))
+        raise
+    if attach:
+        until_interrupted(partial(take_down, name))
+    if not up:
+        left = "is taken down" if attach else "is left as far as it is: status shows it, deploy goes on, delete ends it"
+        click.echo(f"autonomy: interrupted before all was up; zone {name!r} {left}", err=True)
+        raise KeyboardInterrupt
 
 
 @zone.command("list")
@@ -106,14 +115,14 @@ def status(name: str | None, *, in_json: bool) -> None:
 def delete(name: str | None, *, yes: bool, in_json: bool) -> None:
     """Stop a zone, and remove all that is kept of it, its logs too."""
     name = name_of(name)
-    if zone_state(name) is not None and not yes:
-        click.confirm(f"Stop zone {name!r}, and remove its logs?", abort=True, err=True)
+    if not yes and zone_state(name) is not None and not is_sure(f"Stop zone {name!r}, and remove its logs?"):
+        raise click.ClickException(f"zone {name!r} was not deleted")
     was_there = trio.run(partial(delete_zone, name))
     if in_json:
         click.echo(as_json({"zone": name, "deleted": was_there}))
     elif was_there:
         click.echo(f"Zone {name} is deleted.")
-    else:
+    if not was_there:
         raise NoSuchZone(f"there is no zone {name!r} on this machine")
 
 
@@ -138,12 +147,15 @@ def inlet(to: str, port: int, name: str | None) -> None:
 
     async def serve() -> None:
         async with trio.open_nursery() as nursery:
-            address = await nursery.start(
-                partial(serve_logs, LogsOf(partial(known, state.zone), state.zone), port=port)
-            )
-            click.echo(address)
+            page = partial(serve_logs, LogsOf(partial(known, state.zone), state.zone), port=port)
+            click.echo(await nursery.start(page))
 
-    until_interrupted(serve)
+    try:
+        until_interrupted(serve)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(error.errno, f"{error.strerror}. Another one will do: --port 0 takes any that is free") from None
 
 
 # --- what they share
@@ -159,6 +171,28 @@ def name_of(name: str | None) -> str:
     return read_zone_file(path).name
 
 
+def folder_of(path: Path) -> Path:
+    """Return the folder of a zone, from what somebody calls it: the folder, or the zone file in it."""
+    if path.is_file() and path.name != ZONE_FILE:
+        raise click.BadParameter(f"a zone file is called {ZONE_FILE}, this is {path.name}")
+    folder = path.parent if path.is_file() else path
+    if not (folder / ZONE_FILE).exists():
+        others = ", ".join(sorted(each.name for each in folder.glob("*.y*ml")))
+        there = f"it has {others}" if others else "go to the folder of a zone, or name it: autonomy zone deploy FOLDER"
+        raise click.BadParameter(f"there is no {ZONE_FILE} in {str(folder.absolute())!r}: {there}")
+    return folder
+
+
+def is_sure(question: str) -> bool:
+    """Ask whoever is at the terminal."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.UsageError("nobody is there to answer: --yes goes on without asking") from None
+
+
 def known(name: str | None) -> ZoneState:
     """Return what has become of a zone.
 
@@ -172,11 +206,16 @@ def known(name: str | None) -> ZoneState:
     return state
 
 
+async def take_down(name: str) -> None:
+    """Delete a zone, whoever is in a hurry."""
+    with trio.CancelScope(shield=True):
+        await delete_zone(name)
+
+
 def until_interrupted(program: Callable[[], Awaitable[None]]) -> None:
     """Run a program until it has ended, or until SIGINT or SIGTERM."""
 
-    async def main() -> bool:
-        is_done = False
+    async def main() -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
 
@@ -186,16 +225,12 @@ def until_interrupted(program: Callable[[], Awaitable[None]]) -> None:
 
                 nursery.start_soon(wait_for_signal)
                 await program()
-                is_done = True
                 nursery.cancel_scope.cancel()
-        return not is_done
 
     try:
-        was_interrupted = trio.run(main)
+        trio.run(main)
     except BaseExceptionGroup as group:
         raise _first(group) from None
-    if was_interrupted:
-        raise click.exceptions.Exit(0)
 
 
 def _first(group: BaseException) -> BaseException:
