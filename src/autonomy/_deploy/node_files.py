@@ -19,8 +19,10 @@ from ..identity import ZoneAuthority
 from .home import ZonePlace
 from .state import write_json
 
-_ALL = Rights(message="*", manage="*", ship="*")
+RIGHTS = Rights(message="*", manage="*", ship="*")
 """All nodes of a zone on one machine are one user's: each may do everything on each."""
+CODE = CodePolicy("source")
+"""So each takes what the others ship."""
 _NOT_INHERITED = SET_BY_THE_ZONE | {"AUTONOMY_WAIT_UNTIL_INTERRUPTED", "ENROLLMENT_TICKET"}
 
 
@@ -89,8 +91,8 @@ class NodeFiles:
             container=container,
             index=index,
             visible=visible,
-            rights=_ALL,
-            code=CodePolicy("source"),
+            rights=RIGHTS,
+            code=CODE,
             ready=str(self._place.ready_file_of(short_name)),
         )
         write_json(path, value)

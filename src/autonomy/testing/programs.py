@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import _host
 from .._sansio.options import NodeOptions
+from .._sansio.rights import RIGHTS
+from .._sansio.shipment import NO_CODE
 from ..node import Node
 from .own_modules import OwnModules
 from .processes import Process, process
@@ -30,9 +32,11 @@ _THE_PROGRAM_SAYS: Final = (
     "max_message_bytes",
     "threads",
     "liveness",
-    "rights",
+    "ready",
 )
 """Options of `open_node` that are the program's; all others are the simulation's."""
+_SAID: Final = (("rights", RIGHTS), ("code", NO_CODE))
+"""Options that are the program's if it says something else than this; otherwise they are the zone's."""
 
 
 class ProgramFailed(Exception):
@@ -125,6 +129,7 @@ class _SimulatedMachine(_host.Machine):
             )
         self.has_opened = True
         host.options = {option: getattr(options, option) for option in _THE_PROGRAM_SAYS}
+        host.options |= {name: value for name, usual in _SAID if (value := getattr(options, name)) is not usual}
         outer = _host.machine.set(_host.Machine())  # what opens it there is the simulation, and no program
         try:
             return self._open_one()

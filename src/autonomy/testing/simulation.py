@@ -12,7 +12,7 @@ import itertools
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 import trio
 import trio.testing
 
+from .._sansio.members import ZoneInfo
 from .._sansio.points import deciding
 from ..abc import Transport
 from ..node import Node, open_node
@@ -38,6 +39,7 @@ from .runs import SEED, Report, SimulationFailed
 from .stand_ins import here, stand_ins
 from .streams import BYTES, Secured
 from .verbs import Mended, Verbs
+from .zones import SimulatedZone, deployed
 
 _TICK: Final = 1e-5
 """Seconds that a look at the clock takes, for workers and senders that run on: a slice is a count of these."""
@@ -75,6 +77,11 @@ class Simulation(Verbs):
         wire: How nodes are linked: by ``"messages"``, or by ``"tls"``, the library's own TLS and websockets over
             streams of bytes that are simulated, which takes about twice as long.
         story: What breaks, instead of all that `chaos` and `apply` would break: a run made again with less of it.
+        zone: The zone whose nodes the hosts are: they find each other, and the names of workers, by its directory, and
+            may do everything to each other, as in a zone that was deployed. ``ZoneInfo()`` will do; with a name and a
+            cluster, hosts are called ``{cluster}-{zone}-{node}``. None for hosts that know each other from the start.
+        directory: The host that keeps the zone's directory. None for one of its own, ``zone_authority``, whose node
+            programs do not see; faults reach it.
 
     Attributes:
         report: What happened in the last run, or None.
@@ -88,6 +95,8 @@ class Simulation(Verbs):
         buggify: float = 0.25,
         wire: Wire = "messages",
         story: Story | None = None,
+        zone: ZoneInfo | None = None,
+        directory: str | None = None,
     ) -> None:
         if seed is None and story is not None:
             seed = story.seed
@@ -111,7 +120,10 @@ class Simulation(Verbs):
         self._grace = GRACE
         self._calm = trio.Event()
         self._ended_at = 0.0
+        self._zone: SimulatedZone | None = None
         self.report: Report | None = None
+        if zone is not None:
+            self._begin_zone(zone, directory)
 
     def chance(self, *purpose: object) -> Random:
         """Return a source of chance of its own for a purpose."""
@@ -171,6 +183,43 @@ class Simulation(Verbs):
         own = [Path(one).absolute() for one in modules]
         program = Program(file, dict(environment or {}), tuple(arguments), Path(folder or ".").absolute(), own)
         return self._add(Host(name, None, {}, program))
+
+    def zone(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        cluster: str = "local",
+        environment: Mapping[str, str] | None = None,
+    ) -> list[Host]:
+        """Add the hosts of a zone as ``autonomy zone deploy`` would start them: one for each container of each clone.
+
+        Each is called ``{cluster}-{zone}-{container}``, with ``-{number}`` in a pod with clones, and runs the program
+        of its image in a copy of its folder that is new for each run. Those of ``main-pod`` start when all others are
+        ready. A program that fails is started again; more than 3 times within 60 s is a failure of the run.
+
+        Args:
+            folder: With ``autonomy.yaml`` and ``images``.
+            cluster: The first part of all names.
+            environment: Variables that all of them have; those of images and of ``autonomy.yaml`` are stronger.
+
+        Raises:
+            ZoneFileError: Something in the folder is not as it must be, or an image does not run a Python file.
+            DeployFailed: A file that an image names is not there.
+            ValueError: The simulation has a zone already.
+        """
+        wanted = deployed(Path(folder), cluster, dict(environment or {}))
+        hosts = wanted.hosts(partial(self._note, "stop"))
+        self._begin_zone(wanted.info, None)
+        assert self._zone is not None
+        self._zone.wanted = wanted
+        return [self._add(host) for host in hosts]
+
+    def _begin_zone(self, info: ZoneInfo, directory: str | None) -> None:
+        if self._zone is not None:
+            raise ValueError(f"the simulation has a zone already: {self._zone.info.name!r}")
+        self._zone = SimulatedZone(info, directory)
+        if directory is None:
+            self._add(self._zone.authority())
 
     # --- what must hold
 
@@ -261,6 +310,8 @@ class Simulation(Verbs):
             for name in fault.hosts:
                 if name not in self._hosts:
                     raise ValueError(f"there is no host {name!r}: {fault}")
+        if self._zone is not None and self._zone.keeper not in self._hosts:
+            raise ValueError(f"there is no host {self._zone.keeper!r} to keep the directory")
         seed_scheduler(self.seed)
         try:
             trio.run(self._run, scenario, until, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -293,7 +344,8 @@ class Simulation(Verbs):
                 lambda host, line: self._note("print", host, "", line),
             )
             disks, turns = full_disks(lambda: here.get() in self._full), deciding(self._odd_turns.decide)
-            with places, disks, turns, self._securing():
+            laid_out = nullcontext() if self._zone is None else self._zone.laid_out()
+            with laid_out, places, disks, turns, self._securing():
                 await self._tell(scenario, until)
         finally:
             self._ended_at = elapsed()
@@ -384,6 +436,8 @@ class Simulation(Verbs):
             "slice_clock": lambda: next(ticks) * _TICK,
             "new_incarnation": lambda: incarnation,
         }
+        if self._zone is not None:
+            options |= self._zone.options_of(host)
         self._note("start", machine, "", "")
         return open_node(host.name, **(options | host.options | {"listen": address_of(machine)}))
 

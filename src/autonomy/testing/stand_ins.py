@@ -26,7 +26,7 @@ import outcome
 import trio
 
 from .._mixed.guest import GuestRun
-from . import calendars, folders, processes
+from . import calendars, folders, processes, shipping
 from .loops import join, run_in_loop
 
 T = TypeVar("T")
@@ -85,6 +85,7 @@ def stand_ins(
             (socket.socket, "connect", _refuse_socket),
             (socket.socket, "bind", _refuse_socket),
             *processes.stand_ins(lines.write),
+            *shipping.stand_ins(),
             *folders.stand_ins(),
             *calendars.stand_ins(wall),
         ):
