@@ -302,7 +302,7 @@ def test_asyncio_programs_are_turned_off_and_on_like_others(tmp_path: Path) -> N
         sim.program(name, path)
     report = sim.run(scenario)
 
-    assert [len(lines) for lines in report.output.values()] == [1, 2]
+    assert {name: len(lines) for name, lines in report.output.items()} == {"a": 1, "b": 2}
 
 
 def test_what_an_asyncio_program_raises_comes_out_bare(tmp_path: Path) -> None:
