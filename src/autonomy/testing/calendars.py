@@ -11,8 +11,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 _Datetime = datetime.datetime
 _Date = datetime.date
+
+
+def _let_libraries_see_the_usual_classes() -> None:
+    """Have cryptography ask for `datetime.datetime` now: it does so once, in Rust, at first use, and keeps what it got.
+
+    What it got while something stood in would count nothing else as a date, then and ever after.
+    """
+    now = _Datetime.now(datetime.UTC)
+    crl = x509.CertificateRevocationListBuilder().issuer_name(x509.Name([])).last_update(now).next_update(now)
+    crl.sign(Ed25519PrivateKey.generate(), None)
+
+
+_let_libraries_see_the_usual_classes()
 
 
 class _StandsFor(type):
