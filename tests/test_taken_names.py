@@ -179,7 +179,7 @@ async def test_a_worker_cannot_replace_itself_while_it_is_replaced(node: Node, a
         async def on_stop(self, context: Context) -> None:
             await trio.sleep(1)
             try:
-                await context.node.start_worker("w", Echo(), on_conflict="replace")  # type: ignore[call-arg]
+                await context.node.start_worker("w", Echo(), on_conflict="replace")
             except WorkerExists as error:
                 outcomes.append(str(error))
 

@@ -50,7 +50,14 @@ class NodeRef(Protocol):
         """Return the node's verified identity."""
 
     async def start_worker(
-        self, name: str, worker: object, *, supervision: Supervision = ..., mailbox_capacity: int = ...
+        self,
+        name: str,
+        worker: object,
+        *,
+        supervision: Supervision = ...,
+        mailbox_capacity: int = ...,
+        allow: str | Sequence[str] | None = ...,
+        on_conflict: OnConflict = ...,
     ) -> None:
         """Start a worker there."""
 
