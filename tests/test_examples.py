@@ -110,6 +110,20 @@ def test_two_nodes_of_a_zone_have_their_conversation_and_nothing_is_left_of_them
 
 @pytest.mark.slow
 @pytest.mark.network
+def test_three_nodes_count_as_the_tutorial_says(tmp_path: Path) -> None:
+    done = run_zone(ROOT / "examples" / "three_nodes", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "2 runners have counted 26 words" in done.stdout
+    counted = re.findall(r"INFO node (runner-[01] counts \d words)", done.stdout)
+    assert sorted(counted) == [
+        f"runner-{number} counts {count} words" for number, count in ((0, 6), (0, 9), (1, 5), (1, 6))
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.network
 def test_nothing_is_left_of_two_nodes_of_which_one_fails(tmp_path: Path) -> None:
     folder, temporary = tmp_path / "multinode", tmp_path / "temporary"
     temporary.mkdir()

@@ -1,0 +1,5 @@
+"""A node that waits for work."""
+
+from autonomy import Node
+
+Node.start()
