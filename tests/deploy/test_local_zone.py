@@ -263,6 +263,31 @@ async def test_a_failed_pod_starts_anew_when_the_zone_is_deployed_again(tmp_path
         assert {state.state for state in zone.pods} == {"ready"}
 
 
+async def test_a_zone_is_up_or_has_failed_as_its_pods_have_also_after_it_was_deployed(tmp_path: Path) -> None:
+    main = f"{BEGIN}lives() < 5 and sys.exit('not yet')\nready()\nwait()"
+    folder = make_zone(tmp_path / "zone", pod("main-pod", "main") + pod("a", "a"), {"main": main, "a": READY})
+
+    async with zone_of(folder) as (zone, place):
+        with pytest.raises(DeployFailed, match="not yet"):
+            await zone.apply(deployment(folder, place))
+        at_first = zone.state.state, zone.state.reason
+        await until(lambda: zone.state.state == "up")
+
+        assert at_first[0] == "failed"
+        assert "not yet" in at_first[1]
+        assert zone.state.reason == ""
+        for _ in range(3):
+            await until(lambda: zone.pods[1].state == "ready")
+            pid = pids(zone)["a"]
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: zone.pods[1].state != "ready")
+        assert zone.state.state == "failed"
+
+        assert "killed by SIGKILL" in zone.state.reason
+        await until(lambda: zone.state.state == "up")
+
+
 async def test_deploying_that_is_cut_short_can_be_done_again(tmp_path: Path) -> None:
     folder = make_zone(tmp_path / "zone", pod("main-pod", "main") + pod("a", "a"), {"main": READY, "a": READY})
 

@@ -66,6 +66,7 @@ class LocalZone:
         self._files: NodeFiles | None = None
         self._authority: Container | None = None
         self._applying = trio.Lock()
+        self._follows_pods = False
         self._something = trio.Event()
 
     def __repr__(self) -> str:
@@ -87,6 +88,7 @@ class LocalZone:
         """
         async with self._applying:
             self.state.state, self.state.reason = "deploying", ""
+            self._follows_pods = False
             try:
                 await self._apply(deployment)
             except DeployFailed as error:
@@ -140,12 +142,13 @@ class LocalZone:
         await self._stop_pods([pod for pod in self._pods.values() if not _stays(pod, plan, deployment)])
         for planned in plan.pods:
             if planned.name not in self._pods:
-                self._pods[planned.name] = Pod(planned, deployment, self._place, self._notice, self._patience)
+                self._pods[planned.name] = Pod(planned, deployment, self._place, self._notice_pod, self._patience)
             self._pods[planned.name].label(planned)
         self._pods = {planned.name: self._pods[planned.name] for planned in plan.pods}
         self.state.pods = [pod.state for pod in self._pods.values()]
         self._notice()
         await self._start(plan.first, files)
+        self._follows_pods = True
         await self._start(plan.last, files)
 
     async def _start_authority(self, plan: Plan, deployment: Deployment) -> NodeFiles:
@@ -202,9 +205,8 @@ class LocalZone:
                 if not pod.begun:
                     nursery.start_soon(pod.start, self._nursery, files, self._held)
         await self._until(lambda: all(pod.decided for pod in pods))
-        failed = [pod for pod in pods if pod.state.state == "failed"]
-        if failed:
-            raise DeployFailed("\n".join(f"pod {pod.name!r} failed: {pod.state.reason}" for pod in failed))
+        if reason := _failures(pods):
+            raise DeployFailed(reason)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -212,6 +214,16 @@ class LocalZone:
 
     def _conclude(self, state: ZonePhase, reason: str = "") -> None:
         self.state.state, self.state.reason = state, reason
+        self._notice()
+
+    def _notice_pod(self) -> None:
+        """Notice that a pod has changed: once all have been started, the zone is up or has failed as they have."""
+        if self._follows_pods and self.state.state in ("up", "failed"):
+            pods = list(self._pods.values())
+            if reason := _failures(pods):
+                self.state.state, self.state.reason = "failed", reason
+            elif all(pod.decided for pod in pods):
+                self.state.state, self.state.reason = "up", ""
         self._notice()
 
     def _notice(self) -> None:
@@ -225,6 +237,12 @@ class LocalZone:
                 await self.renew()
             except Exception as error:  # noqa: BLE001  # a full disk must not end a zone whose certificates are good yet
                 _log.exception("certificates could not be renewed", error)
+
+
+def _failures(pods: Sequence[Pod]) -> str:
+    """Return which pods have failed, and why; empty if none has."""
+    failed = [pod.state for pod in pods if pod.state.state == "failed"]
+    return "\n".join(f"pod {state.name!r} failed: {state.reason}" for state in failed)
 
 
 def _stays(pod: Pod, plan: Plan, deployment: Deployment) -> bool:
