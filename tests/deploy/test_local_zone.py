@@ -90,7 +90,6 @@ async def test_each_node_is_told_who_it_is(tmp_path: Path) -> None:
         "zone": "shop",
         "cluster": "local",
         "name": "local-shop-runner-1",
-        "short_name": "runner-1",
         "pod": "runners",
         "container": "runner",
         "index": 1,
@@ -98,12 +97,11 @@ async def test_each_node_is_told_who_it_is(tmp_path: Path) -> None:
         "listen": "wss://127.0.0.1:0",
         "directory": {"node": "local-shop-zone_authority", "address": zone.state.directory},
         "rights": {"message": "*", "manage": "*", "ship": "*"},
-        "code": {"mode": "source"},
+        "code": {"mode": "source", "modules": []},
         "ready": str(place.nodes / "runner-1.ready"),
-        "ca": None,
     }
     assert place.node_file_of("runner-1").stat().st_mode & 0o777 == 0o600
-    assert (authority["listen"], authority["ca"]) == (zone.state.directory, str(place.ca))
+    assert (authority["listen"], authority["visible"]) == (zone.state.directory, False)
     assert credentials == ["local-shop-runner-1", "local-shop-zone_authority", "local-shop-me"]
 
 
