@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -133,3 +134,12 @@ async def test_the_name_of_the_program_s_own_node_is_refused_for_runners() -> No
     with pytest.raises(ValueError, match="'main'"):
         async with open_local_zone({"main": 1}):
             pass
+
+
+def test_an_asyncio_program_is_told_that_this_is_for_trio() -> None:
+    async def main() -> None:
+        async with open_local_zone({"runner": 1}):
+            pass
+
+    with pytest.raises(RuntimeError, match="open_local_zone is for Trio programs"):
+        asyncio.run(main())

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+from trio.lowlevel import in_trio_task
 
 from ._deploy.local import LocalZone as Processes
-from ._deploy.local import open_processes
+from ._deploy.local import check_runners, open_processes
 from ._deploy.state import PodState
 from ._zone.node_file import DeployedNode
 from .node import Node, open_node
@@ -39,7 +40,7 @@ class LocalZone:
 
 @asynccontextmanager
 async def open_local_zone(
-    runners: Mapping[str, int], *, name: str = "local", files: Path | None = None
+    runners: Mapping[str, int], *, name: str = "local", files: str | Path | None = None
 ) -> AsyncGenerator[LocalZone]:
     """Open a zone of nodes that wait for work, each in a process of its own: this is how a program uses all cores.
 
@@ -63,13 +64,17 @@ async def open_local_zone(
         files: A folder that each process gets a copy of, to run in; modules in it can be imported there.
 
     Raises:
-        ValueError: A name that cannot be, or no runners at all.
+        TypeError, ValueError: A name or a number that cannot be, or no runners at all.
+        RuntimeError: This is no Trio program.
         DeployFailed: A process did not start; the text says why. Nothing is left of the others.
     """
+    if not in_trio_task():
+        raise RuntimeError("open_local_zone is for Trio programs: trio.run(main), or a main(node) of Node.start")
+    check_runners(runners)
     if _HERE in runners:
         raise ValueError(f"the node of this process is called {_HERE!r}; choose another name for those processes")
     outcome: BaseException | None = None
-    async with open_processes(runners, name=name, files=files) as processes:
+    async with open_processes(runners, name=name, files=Path(files) if files else None) as processes:
         deployed = DeployedNode(str(await processes.join(_HERE)))
         try:
             async with open_node(**deployed.options) as node:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -454,9 +455,25 @@ async def test_a_name_that_is_taken_cannot_join(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runners", "name"), [({}, "local"), ({"a": 0}, "local"), ({"A": 1}, "local"), ({"a": 1}, "a-b")]
+    ("runners", "name", "said"),
+    [
+        ({}, "local", "runners must name how many"),
+        (4, "local", r"such as {\"runner\": 4}, got int: 4"),
+        ({"a": 0}, "local", "number of 'a' must be at least 1"),
+        ({"a": 1.5}, "local", "number of 'a' must be an int, got float"),
+        ({"a": 1001}, "local", "at most 1000"),
+        ({1: 1}, "local", "got the name 1"),
+        ({"A": 1}, "local", "'A' is not allowed"),
+        ({"a": 1}, "a-b", "'a-b' is not allowed"),
+    ],
 )
-async def test_a_zone_that_cannot_be_is_refused(runners: dict[str, int], name: str) -> None:
-    with pytest.raises(ValueError, match=r"is not allowed|runners must name"):
+async def test_a_zone_that_cannot_be_is_refused(runners: Any, name: str, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
         async with open_processes(runners, name=name):
+            pass
+
+
+async def test_files_that_are_no_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"files must be a folder, and '.*nowhere' is none"):
+        async with open_processes({"a": 1}, files=tmp_path / "nowhere"):
             pass

@@ -19,9 +19,11 @@ from pathlib import Path
 
 import trio
 
+from .._sansio.border import check_count
 from .._sansio.node_file import DirectoryPlace
 from .._sansio.spec import (
     AUTHORITY,
+    MAX_CLONES,
     ContainerSpec,
     Plan,
     PlannedPod,
@@ -29,6 +31,7 @@ from .._sansio.spec import (
     ZoneSpec,
     container_name_problem,
     plan_zone,
+    pod_name_problem,
     zone_name_problem,
 )
 from ..errors import DeployFailed, IdentityError
@@ -313,14 +316,14 @@ async def open_processes(
         patience: How long things may take.
 
     Raises:
-        ValueError: A name that cannot be, or no runners at all.
+        TypeError, ValueError: A name or a number that cannot be, or no runners at all.
         DeployFailed: A node did not start; the text says why.
     """
-    problems = [zone_name_problem(name), *map(container_name_problem, runners)]
-    if problem := next(filter(None, problems), None):
+    check_runners(runners)
+    if problem := zone_name_problem(name):
         raise ValueError(problem)
-    if not runners or min(runners.values()) < 1:
-        raise ValueError(f'runners must name how many nodes there are of each name, such as {{"runner": 4}}: {runners}')
+    if files is not None and not files.is_dir():  # noqa: ASYNC240  # one look, before anything runs
+        raise ValueError(f"files must be a folder, and {str(files)!r} is none")
     pods = tuple(PodSpec(each, (ContainerSpec(each, "files"),), clones=count) for each, count in runners.items())
     with tempfile.TemporaryDirectory(prefix="autonomy-zone-", ignore_cleanup_errors=True) as folder:
         place = ZonePlace(Path(folder) / name)
@@ -339,3 +342,19 @@ async def open_processes(
         async with running_zone(place, patience) as zone:
             await zone.apply(deployment)
             yield zone
+
+
+def check_runners(runners: Mapping[str, int]) -> None:
+    """Complain about names of runners, or numbers of them, that cannot be."""
+    example = 'runners must name how many nodes there are of each name, such as {"runner": 4}'
+    if not isinstance(runners, Mapping):
+        raise TypeError(f"{example}, got {type(runners).__name__}: {runners!r:.80}")
+    if not runners:
+        raise ValueError(f"{example}, got none")
+    for each, count in runners.items():
+        if not isinstance(each, str):
+            raise TypeError(f"{example}, got the name {each!r:.80}")
+        if problem := pod_name_problem(each):
+            raise ValueError(problem)
+        if check_count(count, f"the number of {each!r}") > MAX_CLONES:
+            raise ValueError(f"the number of {each!r} must be at most {MAX_CLONES}, got {count}")
