@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 import trio
 
-from autonomy import Context, DirectoryUnavailable, Node, WorkerNotFound, Zone, ZoneInfo
+from autonomy import Context, DirectoryUnavailable, Node, NoReply, WorkerNotFound, Zone, ZoneInfo
 from autonomy.errors import DeployFailed, ZoneFileError
 from autonomy.testing import Fault, ProgramFailed, Report, Simulation, SimulationFailed, Story
 
@@ -179,6 +179,52 @@ def test_two_starts_of_one_name_are_told_apart_and_the_newest_has_it() -> None:
     sim = Simulation(1, zone=ZoneInfo())
     sim.node("a", greet)
     sim.node("b")
+    sim.run(scenario)
+
+
+def test_that_nobody_had_a_name_when_another_asked_is_no_answer() -> None:
+    told: list[str] = []
+
+    async def ask(node: Node, text: str) -> None:
+        try:
+            told.append(await node.send_and_receive("late", text))
+        except WorkerNotFound:
+            told.append(f"nobody for {text}")
+
+    async def scenario(sim: Simulation) -> None:
+        a, b = await sim.host("a").up(), await sim.host("b").up()
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            with sim.hold("zone_authority", "a"):
+                nursery.start_soon(ask, a, "1")
+                await trio.sleep(1)
+                await b.start_worker("late", Greeter())
+                nursery.start_soon(ask, a, "2")
+                await trio.sleep(1)
+
+    sim = Simulation(1, zone=ZoneInfo())
+    sim.node("a")
+    sim.node("b")
+    sim.run(scenario)
+
+    assert sorted(told) == ["Hello, 2, from b!", "nobody for 1"]
+
+
+def test_the_time_in_which_a_name_was_looked_up_counts() -> None:
+    async def late(node: Node) -> None:
+        await trio.sleep(2)
+        await greet(node)
+
+    async def scenario(sim: Simulation) -> None:
+        a, _ = await sim.host("a").up(), await sim.host("b").up()
+        began = trio.current_time()
+        with sim.partition("a", "b"), pytest.raises(NoReply):
+            await a.send_and_receive("greeter", "A", timeout=5)
+        assert trio.current_time() - began == pytest.approx(5, abs=0.001)
+
+    sim = Simulation(1, zone=ZoneInfo())
+    sim.node("a")
+    sim.node("b", late)
     sim.run(scenario)
 
 

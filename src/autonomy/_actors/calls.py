@@ -202,7 +202,7 @@ class Calls:
                 try:
                     queue.put_nowait(envelope)
                 except trio.WouldBlock:
-                    await self._router.put_within(address, queue, envelope, deadline - started)
+                    await self._router.put_within(address, queue, envelope, deadline - self._clock())
                 if not slot.resolved:
                     await slot.wait(waiter)
             except BaseException:

@@ -275,9 +275,9 @@ class Router:
             raise WorkerNotFound(text, outcome="not_sent", worker=name, node=here) from None
         elapsed = self._runtime.clock() - started
         if not isinstance(target, (Queue, Inbox)) and not target.is_linked:
-            text = f"node {here!r} could not be reached within {seconds:g} s"
+            text = f"node {here!r} could not be reached within {round(seconds, 3):g} s"
             raise Unreachable(text, outcome="not_sent", worker=name, node=here, elapsed=elapsed)
-        text = f"mailbox of {name!r} on node {here!r} stayed full for {seconds:g} s"
+        text = f"mailbox of {name!r} on node {here!r} stayed full for {round(seconds, 3):g} s"
         raise MailboxFull(text, outcome="not_sent", worker=name, node=here, elapsed=elapsed)
 
     async def put(self, name: str, target: Target, envelope: Envelope, seconds: float) -> None:

@@ -119,7 +119,11 @@ class Membership:
 
     @both
     async def find(self, name: str, on: str | None = None) -> tuple[str, ...]:
-        """Return the nodes that own a name; see `abc.Names`. Many who want to know the same ask once."""
+        """Return the nodes that own a name; see `abc.Names`. Many who want to know the same ask once.
+
+        That nobody owned it when somebody else asked, before this call, is no answer to it.
+        """
+        is_asked_since = False
         while True:
             owners = self._known.get(name) if on is None else None
             if owners is not None:
@@ -130,8 +134,9 @@ class Membership:
             await lookup.waiting.park()
             if lookup.failure:
                 raise DirectoryUnavailable(lookup.failure)
-            if lookup.owners is not None:
+            if lookup.owners or (lookup.owners is not None and is_asked_since):
                 return lookup.owners
+            is_asked_since = True
 
     async def _look_up(self, name: str, on: str | None) -> tuple[str, ...]:
         lookup = self._lookups[name, on] = _Lookup()
