@@ -217,7 +217,7 @@ def test_every_kind_is_written_read_back_happens_and_is_mended(kind: str, tmp_pa
     hosts = ("a", "b")[: KINDS[kind].hosts]
     fault = Fault(kind, hosts, 2, 3 if KINDS[kind].lasts else 0, tuple(KINDS[kind].parameters.items()))
     Story((fault,), seed=1).save(tmp_path / "one.story")
-    sim = Simulation(story=Story.load(tmp_path / "one.story"))
+    sim = Simulation(story=Story.load(tmp_path / "one.story"), wire="tls" if KINDS[kind].needs_tls else "messages")
     sim.node("a")
     sim.node("b")
     report = sim.run(Simulation.calm)
@@ -243,5 +243,5 @@ def test_what_needs_a_reason_is_drawn_only_when_it_is_asked_for() -> None:
         sim.nodes("host", 4)
         return {fault.kind for fault in sim.chaos(rate=10, kinds=kinds or None)}
 
-    assert set(KINDS) - drawn() == {"duplicate", "full disk"}
+    assert set(KINDS) - drawn() == {"duplicate", "full disk", "renewal", "expiry", "revocation"}
     assert drawn("duplicate") == {"duplicate"}

@@ -32,6 +32,7 @@ class Kind:
         parameters: What else may be said of it, in seconds, with the usual values.
         drawn: Between which values a parameter is drawn; those that are not here are as usual.
         is_usual: Whether it is drawn where nobody has asked for it.
+        needs_tls: Whether it befalls certificates, which there are with ``wire="tls"`` alone.
     """
 
     hosts: int
@@ -41,6 +42,7 @@ class Kind:
     parameters: dict[str, float] = field(default_factory=dict)
     drawn: dict[str, tuple[float, float]] = field(default_factory=dict)
     is_usual: bool = True
+    needs_tls: bool = False
 
 
 _CLOCK: Final = {"seconds": 5.0}
@@ -75,6 +77,15 @@ def _jitter(sim: Simulation, fault: Fault) -> Mended:
     return sim.jitter(one, other, fault.value("greatest"))
 
 
+def _renewal(sim: Simulation, fault: Fault) -> None:
+    sim.renew(*fault.hosts)
+
+
+def _expiry(sim: Simulation, fault: Fault) -> Mended:
+    (host,) = fault.hosts
+    return sim.expire(host, max(1, round(fault.value("seconds"))))
+
+
 KINDS: Final[dict[str, Kind]] = {
     "partition": Kind(2, lambda sim, fault: sim.partition(*fault.hosts)),
     "one-way block": Kind(2, lambda sim, fault: sim.one_way_block(*fault.hosts), joint="→"),
@@ -94,6 +105,9 @@ KINDS: Final[dict[str, Kind]] = {
     "clock jump": Kind(1, _jump, lasts=False, parameters=_CLOCK, drawn=_CLOCK_DRAWN),
     "duplicate": Kind(1, lambda sim, fault: sim.duplicate(*fault.hosts), is_usual=False),
     "full disk": Kind(1, lambda sim, fault: sim.full_disk(*fault.hosts), is_usual=False),
+    "renewal": Kind(1, _renewal, lasts=False, is_usual=False, needs_tls=True),
+    "expiry": Kind(1, _expiry, parameters={"seconds": 1.0}, is_usual=False, needs_tls=True),
+    "revocation": Kind(1, lambda sim, fault: sim.revoke(*fault.hosts), is_usual=False, needs_tls=True),
 }
 """All kinds of faults that a story may have, by name."""
 
@@ -163,6 +177,11 @@ class Fault:
     def ends_at(self) -> float:
         """Virtual seconds until it is mended."""
         return self.at + self.for_seconds
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether it befalls certificates."""
+        return KINDS[self.kind].needs_tls
 
     def value(self, parameter: str) -> float:
         """Return what is said of it, or the usual value."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a report saves itself by this file
 Pair = tuple[int, int]
 """Where two moments that belong together are in the run; -1 for a second one that never came."""
 NEVER: Final = -1
-_AT_ONCE: Final = ("reset", "black hole", "clock jump")
+_AT_ONCE: Final = ("reset", "black hole", "clock jump", "renewal", "new CRL", "CA ")
 """How the texts of faults begin that nothing heals, because they are over at once."""
 
 

@@ -24,8 +24,8 @@ import trio.testing
 
 from .._sansio.members import ZoneInfo
 from .._sansio.points import deciding
-from ..abc import Transport
 from ..node import Node, open_node
+from .certificates import Certificates, CertificateVerbs
 from .chance import derive, seed_scheduler
 from .chaos import GRACE, draw, play_out, swizzle
 from .disks import full_disks
@@ -36,9 +36,9 @@ from .network import LATENCY, Latency, Network, address_of
 from .odd_turns import OddTurns
 from .programs import Program
 from .runs import SEED, Report, SimulationFailed
-from .stand_ins import here, stand_ins
-from .streams import BYTES, Secured
-from .verbs import Mended, Verbs
+from .stand_ins import EPOCH, here, stand_ins
+from .streams import BYTES, secured
+from .verbs import Mended
 from .zones import SimulatedZone, deployed
 
 _TICK: Final = 1e-5
@@ -49,7 +49,7 @@ Wire = Literal["messages", "tls"]
 Scenario = Callable[["Simulation"], Awaitable[object]]
 
 
-class Simulation(Verbs):
+class Simulation(CertificateVerbs):
     """A zone of simulated hosts.
 
     Example:
@@ -107,7 +107,6 @@ class Simulation(Verbs):
         self._latency = latency
         self._buggify = buggify
         self._wire: Wire = wire
-        self._secured: Secured | None = None
         self._odd_turns = OddTurns(self.chance, buggify)
         self._nursery: trio.Nursery | None = None
         self._always: list[Callable[[Simulation], object]] = []
@@ -307,6 +306,8 @@ class Simulation(Verbs):
         if trio.lowlevel.in_trio_run():
             raise RuntimeError("a simulation is a Trio run of its own: call run() from a plain function")
         for fault in self.story:
+            if fault.needs_tls and self._wire != "tls":
+                raise ValueError(f'without Simulation(wire="tls") there are no certificates: {fault}')
             for name in fault.hosts:
                 if name not in self._hosts:
                     raise ValueError(f"there is no host {name!r}: {fault}")
@@ -331,6 +332,9 @@ class Simulation(Verbs):
         def elapsed() -> float:  # also in threads
             return clock.current_time() - began
 
+        def skew(host: str) -> float:
+            return self._skews.get(host, 0.0)
+
         self._moments = Moments(elapsed)
         self._begin_anew()
         self._odd_turns = OddTurns(self.chance, self._buggify)
@@ -340,12 +344,13 @@ class Simulation(Verbs):
         try:
             places = stand_ins(
                 self.chance("programs"),
-                lambda host: self._skews.get(host, 0.0),
+                skew,
                 lambda host, line: self._note("print", host, "", line),
             )
             disks, turns = full_disks(lambda: here.get() in self._full), deciding(self._odd_turns.decide)
             laid_out = nullcontext() if self._zone is None else self._zone.laid_out()
-            with laid_out, places, disks, turns, self._securing():
+            securing = self._securing(lambda host: EPOCH + elapsed() + skew(host))
+            with laid_out, places, disks, turns, securing:
                 await self._tell(scenario, until)
         finally:
             self._ended_at = elapsed()
@@ -357,19 +362,24 @@ class Simulation(Verbs):
         return Network(chance, moments, self._latency, BYTES, lambda _: "")  # sizes differ with each signature
 
     @contextmanager
-    def _securing(self) -> Generator[None]:
+    def _securing(self, wall: Callable[[str], float]) -> Generator[None]:
         """Have an authority, if there is TLS."""
         if self._wire == "messages":
             yield
             return
         with TemporaryDirectory() as folder:
-            self._secured = Secured(Path(folder) / "authority")
-            yield
+            self._certificates = Certificates(Path(folder) / "authority", self._hosts, wall)
+            try:
+                yield
+            finally:
+                self._certificates = None
 
-    def _transport(self, machine: str, name: str) -> Transport:
-        if self._secured is None:
-            return self.network.transport(machine, name)
-        return self._secured.transport(self.network, machine, name, self.chance("bytes", machine))
+    def _linked(self, machine: str, name: str) -> dict[str, Any]:
+        """Return how a node on a machine is linked to others, as options of `open_node`."""
+        if self._certificates is None:
+            return {"transport": self.network.transport(machine, name)}
+        own = self._certificates.of(name)
+        return {"credentials": own, "transport": secured(self.network, machine, own, self.chance("bytes", machine))}
 
     async def _tell(self, scenario: Scenario | None, until: float) -> None:
         self._calm = trio.Event()
@@ -431,7 +441,7 @@ class Simulation(Verbs):
         incarnation = f"{self.chance('incarnation', host.name, start).getrandbits(128):032x}"
         ticks = itertools.count()
         options: dict[str, Any] = {
-            "transport": self._transport(machine, host.name),
+            **self._linked(machine, host.name),
             "stall_warning": None,
             "slice_clock": lambda: next(ticks) * _TICK,
             "new_incarnation": lambda: incarnation,

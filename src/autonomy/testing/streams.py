@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -22,9 +19,9 @@ from .._links.limits import LinkLimits
 from .._links.security import Security
 from .._links.websocket import WebSocketTransport
 from ..abc import LinkLost, LinkRefused
-from ..identity import Credentials, ZoneAuthority
+from ..identity import Credentials
 from ..identity.handshake import both_ways
-from .lanes import ZONE, SimulatedLink
+from .lanes import SimulatedLink
 from .network import Network, Server
 
 LIMITS: Final = LinkLimits(handshakes_each=64)
@@ -35,28 +32,17 @@ _APART: Final = 0.2
 """How often the first byte arrives alone; so does the last."""
 
 
-class Secured:
-    """What simulated nodes show each other in a zone with TLS.
+def secured(network: Network, host: str, credentials: Credentials, chance: Random) -> WebSocketTransport:
+    """Return what a node on a host dials and listens by.
 
     Args:
-        folder: For the zone's authority.
+        network: The network.
+        host: Where the node is.
+        credentials: Who it is, and whom it trusts.
+        chance: For the pieces in which bytes arrive.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._authority = ZoneAuthority.create(folder, ZONE, clock=_wall)
-        self._credentials: dict[str, Credentials] = {}
-
-    def transport(self, network: Network, host: str, node: str, chance: Random) -> WebSocketTransport:
-        """Return what a node on a host dials and listens by."""
-        if node not in self._credentials:
-            self._credentials[node] = self._authority.credentials(node)
-        streams = Streams(network, host, node, chance)
-        security = Security(*both_ways(self._credentials[node]))
-        return WebSocketTransport(security, LIMITS, streams.connect, streams.listen)
-
-
-def _wall() -> datetime:
-    return datetime.fromtimestamp(time.time(), UTC)
+    streams = Streams(network, host, credentials.name, chance)
+    return WebSocketTransport(Security(*both_ways(credentials)), LIMITS, streams.connect, streams.listen)
 
 
 class Streams:
