@@ -13,7 +13,7 @@ take_down() {
     code=$?
     trap - EXIT
     trap '' HUP INT TERM
-    "$autonomy" zone delete --yes || code=1
+    "$autonomy" zone delete --yes || [ $? -eq 3 ] || code=1  # 3: it was not there yet
     rm -rf "$AUTONOMY_HOME"
     exit "$code"
 }
