@@ -22,6 +22,8 @@ class Keeper:
     def __init__(self, epoch: str) -> None:
         self._roster = Roster(epoch)
         self._changed = trio.lowlevel.ParkingLot()
+        self._wanted: dict[str, trio.lowlevel.ParkingLot] = {}
+        """Where they wait who look for a name."""
 
     @property
     def members(self) -> list[Member]:
@@ -37,7 +39,7 @@ class Keeper:
         """Enter a node; see `abc.DirectoryClient.join`."""
         now = self._settle()
         standing = self._roster.join(member, names, known, now)
-        self._changed.unpark_all()
+        self._tell_all()
         return standing
 
     def publish(
@@ -47,15 +49,18 @@ class Keeper:
         now = self._settle()
         before = self._roster.revision
         standing = self._roster.publish(name, incarnation, added, removed, ready=ready, now=now)
-        if added or self._roster.revision != before:
-            self._changed.unpark_all()
+        if self._roster.revision != before:
+            self._tell_all()
+        for wanted in added:  # new names alone are news for nobody else
+            if wanted in self._wanted:
+                self._wanted[wanted].unpark_all()
         return standing
 
     def leave(self, name: str, incarnation: str) -> None:
         """Remove a node, if it is that start of it."""
         self._settle()
         self._roster.leave(name, incarnation)
-        self._changed.unpark_all()
+        self._tell_all()
 
     def lose(self, name: str) -> None:
         """Remove a node that is surely gone."""
@@ -76,7 +81,12 @@ class Keeper:
             owners = self._roster.find(name, asker, on, now)
             if owners is not None:
                 return owners
-            await self._change(now)
+            lot = self._wanted.setdefault(name, trio.lowlevel.ParkingLot())
+            try:
+                await self._change(now, lot)
+            finally:
+                if not lot and self._wanted.get(name) is lot:
+                    del self._wanted[name]
 
     async def changes(self, epoch: str, since: int) -> Changes:
         """Return what has changed; see `abc.DirectoryClient.changes`."""
@@ -84,18 +94,22 @@ class Keeper:
             now = self._settle()
             if epoch != self._roster.epoch or since != self._roster.revision:
                 return self._roster.changes(epoch, since)
-            await self._change(now)
+            await self._change(now, self._changed)
 
     def _settle(self) -> float:
         """Let leases run out that have; return what time it is."""
         now = trio.current_time()
         if self._roster.expire(now):
-            self._changed.unpark_all()
+            self._tell_all()
         return now
 
-    async def _change(self, now: float) -> None:
+    def _tell_all(self) -> None:
+        for lot in (self._changed, *self._wanted.values()):
+            lot.unpark_all()
+
+    async def _change(self, now: float, lot: trio.lowlevel.ParkingLot) -> None:
         with trio.move_on_at(self._roster.next_event(now)):
-            await self._changed.park()
+            await lot.park()
 
 
 class MemoryDirectory:
