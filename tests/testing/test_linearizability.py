@@ -207,6 +207,24 @@ def test_a_thousand_calls_of_ten_clients_are_affordable() -> None:
     assert verdict.holds, verdict.text
 
 
+@pytest.mark.parametrize(("count", "clients"), [(50, 3), (300, 3), (800, 3)])
+def test_a_long_history_too_is_told_by_a_few_calls(count: int, clients: int) -> None:
+    history = new_history()
+    going: list[Call] = []
+    for number in range(1, count + clients):
+        if number <= count:
+            going.append(history.call(f"c{number % clients}", "add", 1))
+        if number >= clients:
+            total = number - clients + 1
+            going.pop(0).ok(total - 9 if total == count else total)
+
+    verdict = check_linearizable(history, Counter())
+
+    assert not verdict.holds
+    assert 2 <= len(verdict.conflict) <= 6, verdict.text
+    assert verdict.conflict[-1].result == count - 9
+
+
 # ---- models of one's own
 
 

@@ -33,7 +33,7 @@ from .verdicts import Failure, Verdict, linearizable, not_linearizable, undecide
 State = TypeVar("State", bound=Hashable)
 
 FEW = 60
-"""Contradictions between more calls than that are not narrowed down: nobody would read them."""
+"""Contradictions between more calls than that are not told: nobody would read them."""
 
 
 def check_linearizable(history: History, model: Model[State], *, budget: int = 1_000_000) -> Verdict:
@@ -50,7 +50,7 @@ def check_linearizable(history: History, model: Model[State], *, budget: int = 1
         history: What clients saw. Calls that go on are of unknown outcome so far.
         model: `Register`, `KeyedRegister`, `Set`, `Queue`, `Counter`, or one of your own.
         budget: How often `model.step` may be called, or work like it done, before the verdict is "undecided"; a million
-            takes some seconds. If the history fails, a tenth of it more may go to finding which calls contradict each
+            takes some seconds. If the history fails, half of it more may go to finding which calls contradict each
             other.
 
     Raises:
@@ -72,7 +72,7 @@ def check_linearizable(history: History, model: Model[State], *, budget: int = 1
     if failures:
         ends = _times(history.events, "end")
         key, beginning, search = min(failures, key=lambda failure: ends[failure[1][-1].call])
-        failure = _explain(model, key, beginning, search, budget=budget // 10)
+        failure = _explain(model, key, beginning, search, budget=budget // 2)
         return not_linearizable(model, history, failure, steps=steps)
     if gave_up:
         return undecided(model, history, steps=steps)
@@ -359,9 +359,9 @@ def _conflict(model: Model[State], events: Sequence[Event], *, budget: int) -> S
     """Return the fewest calls that cannot all be true, whatever is thought of when the others ended and with what.
 
     Fewest in that none of them can be spared, unless the budget is used up before that is known; none if it is used up
-    before anything is. It begins with the
-    call that returned last and adds what its explanations get wrong, rather than leave out one call after another: a
-    search in which almost nothing must happen is short.
+    before anything is, or if they are still too many. It begins with the call that returned last and adds what its
+    explanations get wrong, rather than leave out one call after another: a search in which almost nothing must happen
+    is short.
     """
     returned = [entry.option.call for entry in _returns(model, events)]
     conflict = [returned.pop()]
@@ -371,12 +371,13 @@ def _conflict(model: Model[State], events: Sequence[Event], *, budget: int) -> S
         budget -= search.steps
         if result == "failed":
             break
-        if result == "undecided" or not returned or len(conflict) > FEW:
+        if result == "undecided" or not returned:
             return ()
         for call in _suspects(search, events, set(returned), many=len(conflict) // 2 + 1):
             returned.remove(call)
             conflict.append(call)
-    return _in_order(_without_the_superfluous(model, events, conflict, set(returned), budget=budget), events)
+    conflict = _without_the_superfluous(model, events, conflict, set(returned), budget=budget)
+    return _in_order(conflict, events) if len(conflict) <= FEW else ()
 
 
 def _suspects(search: _Search[State], events: Sequence[Event], weakened: set[Call], *, many: int) -> list[Call]:
