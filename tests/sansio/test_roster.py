@@ -75,6 +75,7 @@ class RosterMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 100.0
         self.epochs = 0
+        self.began = math.inf
         self.known: dict[str, Known] = {}
         self.displaced: set[str] = set()
         self.lives = dict.fromkeys(NODES, 1)
@@ -99,7 +100,8 @@ class RosterMachine(RuleBasedStateMachine):
             before = None
         joined = self.now if before is None else before.joined
         self.known[who.name] = Known(who, joined, self.now, set(owned))
-        for other in told:
+        self.began = min(self.began, self.now)
+        for other in told if self.now < self.began + LEASE else []:
             if other.name not in self.known and other.incarnation not in self.displaced:
                 self.known[other.name] = Known(other, self.now, self.now, is_hearsay=True)
 
@@ -176,7 +178,7 @@ class RosterMachine(RuleBasedStateMachine):
         assume(chance == 0)
         self.epochs += 1
         self.roster = Roster(f"epoch {self.epochs}")
-        self.known, self.displaced = {}, set()
+        self.began, self.known, self.displaced = math.inf, {}, set()
 
     @rule(follower=st.integers(0, 1), name=st.sampled_from(NAMES))
     def somebody_looks(self, follower: int, name: str) -> None:
@@ -270,6 +272,17 @@ def test_who_was_only_heard_of_is_believed_for_one_lease_and_keeps_names_in_doub
     assert roster.standing("b", "b1") == "unknown"
     roster.renew("a", "a1", 5.0)
     assert [each.name for each in roster.expire(LEASE)] == ["b"]
+    assert roster.find("x", "a", None, LEASE) == ()
+
+
+def test_after_its_first_lease_a_directory_hears_no_more_of_nodes_that_have_not_come() -> None:
+    roster = Roster("epoch")
+    roster.join(member("a"), [], [], 0.0)
+    roster.renew("a", "a1", LEASE / 2)
+
+    roster.join(member("a"), [], [member("b")], LEASE)
+
+    assert [each.name for each in roster.members] == ["a"]
     assert roster.find("x", "a", None, LEASE) == ()
 
 

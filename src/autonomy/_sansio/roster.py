@@ -4,7 +4,8 @@ A node is there as long as it renews its lease. The newest start of a name has i
 changes with numbers, so that whoever knows an older state is told what is new since then.
 
 A directory that has lost everything is told by each node what that one knew of the others. They are kept for one lease,
-and until they have come themselves nobody is told that a name has no owner.
+and until they have come themselves nobody is told that a name has no owner. After its first lease a directory hears no
+more of that: all that live have come by then, and a node that made others up could keep everybody waiting.
 
 Source: leases and revisions are etcd's.
 """
@@ -85,6 +86,8 @@ class Roster:
         self._owners: dict[str, dict[str, None]] = {}
         self._displaced: dict[str, str] = {}
         self._log: deque[tuple[int, str, str]] = deque(maxlen=_REMEMBERED)
+        self._listens_until = math.inf
+        """When others are entered no more by what a node says of them: all that live have come by then."""
 
     # --- nodes
 
@@ -104,7 +107,8 @@ class Roster:
         wanted = dict.fromkeys(names)
         self._disown(member.name, [name for name in entry.names if name not in wanted])
         self._own(member.name, wanted)
-        for other in known:
+        self._listens_until = min(self._listens_until, now + LEASE)
+        for other in known if now < self._listens_until else ():
             if other.name not in self._entries and other.incarnation not in self._displaced:
                 self._enter(other, now, is_hearsay=True)
         return "member"
