@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from .. import logs
 from .._actors.inbox import Inbox
 from .._actors.reserved import Reserved
 from .._sansio import cargo
@@ -27,7 +26,6 @@ from .answers import FarInbox, FarRequest, Relay
 from .here import Here
 from .outgoing import Outgoing
 
-_security = logs.get_logger("security")
 _TRACEBACK: Final = 2**16
 """Characters of a traceback that travel: its end says most; and of the text of an exception, which may be anything."""
 _REASON: Final = 2**12
@@ -103,8 +101,9 @@ class Incoming:
         """The far node will send to a worker."""
         if item.flow in self._flows or item.target in self._targets:
             raise ProtocolError(f"flow {item.flow}, to worker {item.target!r}, was opened twice")
-        self._targets.add(_name(item.target))
-        flow = self._flows[item.flow] = Inflow(self._wire, self._runtime.name, item.flow, _name(item.target))
+        name = _name(item.target)
+        self._targets.add(name)
+        flow = self._flows[item.flow] = Inflow(self._wire, self._runtime.name, item.flow, name)
         failure, target = self._here.admit(flow.worker, self._wire, self._outgoing.converses)
         if target is None:
             flow.shut(failure)
