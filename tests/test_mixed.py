@@ -21,7 +21,7 @@ import autonomy
 from autonomy import Context, Mailbox, Node, Watch, Zone, aio, open_node
 
 from . import mixed_io, mixed_methods, mixed_worlds
-from .mixed_places import leave_logging_alone
+from .mixed_places import check_nothing_was_forgotten, leave_logging_alone
 from .mixed_spec import BEHAVIOURS, TICK, Behaviour
 from .workers import Echo
 
@@ -223,8 +223,13 @@ def all_cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("direction", "behaviour"), all_cases())
-def test_in_every_place(direction: Callable[[Behaviour], None], behaviour: Behaviour) -> None:
+def test_in_every_place(
+    direction: Callable[[Behaviour], None], behaviour: Behaviour, caplog: pytest.LogCaptureFixture
+) -> None:
     direction(behaviour)
+
+    if behaviour.real:  # what libraries leave behind
+        check_nothing_was_forgotten(caplog)
 
 
 # --- the list is complete

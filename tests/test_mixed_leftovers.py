@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -221,6 +222,57 @@ def test_tasks_that_tasks_and_callbacks_and_hooks_make_are_the_worker_s_too(plac
             nested.check("of on_start", "of a task", "of a callback", "of a nursery child", "of on_stop")
 
     place.run(scenario)
+
+
+needs_eager_tasks = pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has no eager tasks before 3.12")
+
+
+class GoesPast(Leaves):
+    """Makes its tasks as libraries do that want them to begin at once: the loop is not asked."""
+
+    async def leave(self, name: str) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.create_task(asyncio.sleep(0))
+        at_once: Any = {"eager_start": True}  # Python 3.11, for which types are checked, has none
+        self.tasks.append(asyncio.Task(self.linger(name), loop=loop, **at_once))
+        await asyncio.sleep(0)
+
+
+@needs_eager_tasks
+def test_tasks_that_a_library_makes_past_the_loop_are_the_worker_s_too(place: Place) -> None:
+    goes_past = GoesPast()
+
+    async def scenario() -> None:
+        async with place.open_node(stall_warning=None) as node:
+            await node.start_worker("goes-past", goes_past)
+            await node.send_and_receive("goes-past", "a")
+
+            await node.stop_worker("goes-past")
+
+            goes_past.check("a")
+
+    place.run(scenario)
+
+
+def test_tasks_that_nobody_was_told_of_have_ended_when_the_loop_has() -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    class Silent:
+        async def handle_message(self, context: Context, message: str) -> None:
+            tasks.append(asyncio.Task(self.linger(), loop=asyncio.get_running_loop()))
+            await context.reply("left")
+
+        async def linger(self) -> None:
+            await asyncio.sleep(LONG)
+
+    async def scenario() -> None:
+        async with open_node(stall_warning=None) as node:
+            await node.start_worker("silent", Silent())
+            await node.send_and_receive("silent", "")
+
+    TRIO.run(scenario)
+
+    assert [task.cancelled() for task in tasks] == [True]
 
 
 def test_a_task_that_ends_may_make_another_and_still_use_the_node(place: Place) -> None:

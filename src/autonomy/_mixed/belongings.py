@@ -2,13 +2,17 @@
 
 Whatever asyncio task an owner's code makes, directly or through other tasks, ends with that owner. It is also kept
 alive for as long: asyncio itself holds tasks weakly, and forgets those that nobody else holds.
+
+Libraries that call `asyncio.Task` themselves, for its ``eager_start``, go past the loop, which is not told: aiohttp's
+server does. Such tasks are looked for when an owner ends that has made others, and when the loop ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import trio
@@ -35,17 +39,24 @@ class AsyncioTasks:
             cannot know otherwise.
     """
 
-    __slots__ = ("_carry", "_name", "_tasks")
+    __slots__ = ("_carry", "_loop", "_name", "_tasks")
 
     def __init__(self, name: str, carry: Callable[[], None] | None = None) -> None:
         self._name = name
         self._carry = carry
-        self._tasks: set[asyncio.Future[object]] | None = None
+        self._tasks: dict[asyncio.Future[object], None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def are_left(self) -> bool:
         """Whether any of them has not ended."""
         return bool(self._at_work())
+
+    def adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count what is left in a loop, now that all other owners have ended; but for what was told to end before."""
+        for task in _in_order(asyncio.all_tasks(loop)):
+            if not task.cancelling():
+                self.add(task)
 
     def prepare(self, context: contextvars.Context) -> None:
         """Write into the context of a task that is about to be made."""
@@ -54,15 +65,22 @@ class AsyncioTasks:
 
     def add(self, task: asyncio.Future[object]) -> None:
         """Count a task as the owner's, until it ends."""
-        if self._tasks is None:
-            self._tasks = set()
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_explain)
+        self._loop = task.get_loop()
+        if task not in self._tasks:
+            self._tasks[task] = None
+            task.add_done_callback(self._forget)
+            task.add_done_callback(_explain)
+
+    def _forget(self, task: asyncio.Future[object]) -> None:
+        self._tasks.pop(task, None)
 
     def _at_work(self) -> list[asyncio.Future[object]]:
         """Return those that have not ended; some that have may still be counted, until their loop's next turn."""
-        return [task for task in self._tasks or () if not task.done()]
+        if self._loop is None:
+            return []
+        for made in _made_past_the_loop(self._loop, self):
+            self.add(made)
+        return [task for task in self._tasks if not task.done()]
 
     async def close(self, patience: float) -> None:
         """Cancel what is left and wait until it has ended; `patience` seconds for all, then say what has not.
@@ -78,7 +96,7 @@ class AsyncioTasks:
         if scope.cancelled_caught:
             left = sorted(repr(task) for task in self._at_work())
             _log.error("asyncio tasks went on although they were cancelled", owner=self._name, tasks=", ".join(left))
-            self._tasks = None
+            self._tasks, self._loop = {}, None
 
 
 async def _ended(task: asyncio.Future[object]) -> None:
@@ -112,6 +130,18 @@ def create_owned(
     if belongings is not None and not task.done():
         belongings.add(task)
     return task
+
+
+def _made_past_the_loop(loop: asyncio.AbstractEventLoop, of: AsyncioTasks) -> list[asyncio.Task[object]]:
+    """Return the tasks of an owner, those too that its code made without asking the loop."""
+    if sys.version_info < (3, 12):  # tasks do not say in what context they run, and none is begun at once
+        return []
+    return [task for task in _in_order(asyncio.all_tasks(loop)) if task.get_context().get(owner) is of]
+
+
+def _in_order(tasks: Iterable[asyncio.Task[object]]) -> list[asyncio.Task[object]]:
+    """Return tasks as they were made, as far as nobody has named them: a set's order is another one in each run."""
+    return sorted(tasks, key=lambda task: (len(task.get_name()), task.get_name()))
 
 
 def _explain(task: asyncio.Future[object]) -> None:

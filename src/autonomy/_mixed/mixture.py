@@ -88,6 +88,7 @@ class Mixture:
                 self.loop.set_task_factory(self._factory_of_host)
             return
         if type(self.loop) is PumpedLoop:  # it has been used
+            self.loop.tasks.adopt(self.loop)
             await self.loop.tasks.close(_PATIENCE)
             with trio.CancelScope(shield=True), trio.move_on_after(_PATIENCE):
                 await drive(self.loop, self.loop.shutdown_asyncgens())
