@@ -223,6 +223,19 @@ def test_an_image_without_dockerfile_is_a_complaint_about_where_it_is_named(tmp_
         read_zone_folder(folder)
 
 
+def test_a_dockerfile_that_copies_what_is_not_there_is_refused_with_its_line(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path, "main", "runner")
+    dockerfile = folder / "images" / "runner" / "Dockerfile"
+    dockerfile.write_text(DOCKERFILE.replace("COPY", "COPY Dockerfile words/list.txt ./\nCOPY"))
+
+    with pytest.raises(ZoneFileError, match=r"Dockerfile:2:1: COPY words/list.txt: there is nothing of that name"):
+        read_zone_folder(folder)
+    (dockerfile.parent / "words").mkdir()
+    (dockerfile.parent / "words" / "list.txt").touch()
+
+    assert "words/list.txt" in read_zone_folder(folder).images["runner"].recipe.copies[0].sources
+
+
 def test_an_image_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "zone").mkdir()
     folder = make_zone(tmp_path / "zone", "main")

@@ -55,12 +55,12 @@ def read_dockerfile(image: Path, named: Place) -> Recipe:
         raise named.complaint(
             f"image {image.name!r} has no Dockerfile: {str(path)!r} is not there, or is no plain file"
         )
-    return parse_dockerfile(read_small_file(path, named, MAX_BYTES), str(path))
+    return parse_dockerfile(read_small_file(path, named, MAX_BYTES), str(path), image)
 
 
-def parse_dockerfile(text: str, path: str) -> Recipe:
-    """Return what `text` says; `path` is for complaints."""
-    reader = _Reader()
+def parse_dockerfile(text: str, path: str, image: Path | None = None) -> Recipe:
+    """Return what `text` says; `path` is for complaints. With `image`, what it copies has to be in that folder."""
+    reader = _Reader(image)
     end = Place(path, max(1, len(text.splitlines())), 1)
     for instruction in _instructions(text, path):
         reader.take(instruction)
@@ -97,7 +97,8 @@ def _instruction(place: Place, text: str) -> _Instruction:
 class _Reader:
     """Takes one instruction after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: Path | None) -> None:
+        self._image = image
         self._from = False
         self._copies: list[CopyRule] = []
         self._env: dict[str, str] = {}
@@ -117,7 +118,7 @@ class _Reader:
             case "FROM":
                 self._from = True
             case "COPY":
-                self._copies.append(_copy(place, rest, self._workdir))
+                self._copies.append(self._there(place, _copy(place, rest, self._workdir)))
             case "ENV":
                 self._env |= _env(place, rest)
             case "WORKDIR":
@@ -133,6 +134,12 @@ class _Reader:
                     if why
                     else f"{word!r:.40} is not read: {_READ}."
                 )
+
+    def _there(self, place: Place, rule: CopyRule) -> CopyRule:
+        missing = [each for each in rule.sources if self._image and not (self._image / each).exists()]
+        if missing:
+            raise place.complaint(f"COPY {missing[0]:.60}: there is nothing of that name beside the Dockerfile")
+        return rule
 
     def recipe(self, end: Place) -> Recipe:
         if not self._from:
