@@ -138,6 +138,44 @@ async def test_pods_are_listed_with_their_state_and_why(page: Page, zone: Folder
     assert links[0] == "/pods/main-pod/containers/main"
 
 
+async def test_clones_are_told_apart_by_short_labels_and_keep_them_when_they_are_gone(
+    page: Page, zone: FolderZone
+) -> None:
+    names = [f"runner-pod-ry2bahqon0-{end}" for end in ("j8neb", "x01fa")]
+    zone.there = [
+        PodView(name, "runner-pod", ("main",), "ready", (f"local-shop-runner-{index}",), label=f"runner-pod-{index}")
+        for index, name in enumerate(names)
+    ]
+    zone.write("printed\n", names[1])
+    await come(page, 1)
+
+    shown = (
+        "[...document.querySelectorAll('#pods .pod')].map(one => [one.innerText, one.scrollWidth <= one.offsetWidth])"
+    )
+    assert await texts(page) == ["runner-pod-1 | text | printed"]
+    assert await page.value(shown) == [["runner-pod-0", True], ["runner-pod-1", True]]
+    assert names[1] in await page.value("document.querySelectorAll('#pods [aria-pressed]')[1].title")
+    zone.there = []
+    await page.wait_for("pods.length === 0")
+    await page.settle()
+    assert await page.value(shown) == [["runner-pod-1", True]]
+
+
+async def test_what_is_new_is_announced_above_the_chosen_line(page: Page, zone: FolderZone) -> None:
+    zone.write(numbered(200))
+    await come(page, 200)
+    await page.press("g", text="g")
+    await page.press("Enter")
+    zone.write(numbered(5))
+    await page.wait_for("!at('newer').hidden")
+    await page.settle()
+
+    edges = "[at('newer').getBoundingClientRect().bottom, at('detail').getBoundingClientRect().top]"
+    bottom, top = await page.value(edges)
+    assert await page.value("at('detail').hidden") is False
+    assert bottom <= top
+
+
 async def test_colours_of_a_terminal_are_shown_and_carriage_returns_obeyed(page: Page, zone: FolderZone) -> None:
     zone.write("plain \x1b[1;31mred\x1b[0m \x1b[38;2;1;2;3mown\x1b[0m \x1b[42mgreen\x1b[0m\n")
     zone.write("\x1b[32mINFO\x1b[0m node coloured level\n10%\r100%\n")

@@ -123,6 +123,7 @@ class LogsOf:
                 pod.state,
                 tuple(each.node for each in pod.containers),
                 pod.reason,
+                pod.pod if pod.index is None else f"{pod.pod}-{pod.index}",
             )
             for pod in pods
         ]

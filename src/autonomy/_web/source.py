@@ -12,12 +12,13 @@ class PodView:
     """One pod as the page shows it.
 
     Attributes:
-        name: Its own name, different from those of its clones: ``runner-pod-0``.
+        name: Its own name, different from those of its clones: ``runner-pod-k3v9x0a1bz-7h2mq``.
         pod: What the zone file calls it: ``runner-pod``.
         containers: The names of its containers.
         state: One word for people: ``running``, ``starting``, ``failed``, ``finished``, ``stopped``.
         nodes: The names of its nodes.
         reason: Why it is in this state, if that is worth a sentence.
+        label: What people call it, short enough for a list: ``runner-pod-0``. Empty if that is its name.
     """
 
     name: str
@@ -26,6 +27,7 @@ class PodView:
     state: str
     nodes: tuple[str, ...] = ()
     reason: str = ""
+    label: str = ""
 
 
 class ZoneLogs(Protocol):
