@@ -16,6 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autonomy._cli.command import main
+from autonomy._deploy.home import ZonePlace
+from autonomy._deploy.state import ContainerState, PodState, ZoneState, write_json
+from autonomy.identity.private_files import make_private_folder
 from tests.cli.zones import Zone, command, make_zone
 
 PODS = """
@@ -96,10 +99,28 @@ def test_a_zone_file_that_cannot_be_is_exit_code_two_with_its_place(home: Path) 
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_command_that_does_not_exist_is_exit_code_two(home: Path) -> None:
-    assert run("zone", "destroy").exit_code == 2
-    assert run("zone", "deploy", "/no/such/folder").exit_code == 2
-    assert run("zone", "status", "--zone", "Not/A/Name").exit_code in (2, 3)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["zone", "destroy"], "no such command 'destroy'"),
+        (["zone", "deploy", "/no/such/folder"], "'/no/such/folder' does not exist"),
+        (["zone", "status", "--colour"], "no such option"),
+        (["zone", "inlet"], "missing option '--to'"),
+        (["zone", "inlet", "--to", "shell"], "'shell' is not"),
+        (["zone", "inlet", "--to", "logs", "--port", "x"], "'x' is not a valid int"),
+        (["zone", "status", "--zone", "Not/A/Name"], "zone name 'Not/A/Name' is not allowed: write 1 to 10 of a-z 0-9"),
+        (["zone", "logs", "--zone", "../demo"], "zone name '../demo' is not allowed"),
+        (["zone", "status"], "there is no autonomy.yaml here"),
+        (["run", "nothing.py"], "'nothing.py' does not exist"),
+    ],
+)
+def test_words_that_cannot_be_are_exit_code_two_with_one_line(home: Path, words: list[str], said: str) -> None:
+    done = run(*words)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("autonomy: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_folder_without_zone_file_is_exit_code_two_with_what_is_there(home: Path) -> None:
@@ -137,6 +158,87 @@ def test_where_no_zone_runs_the_list_says_so(home: Path) -> None:
 def test_help_names_every_command_and_the_exit_codes(home: Path) -> None:
     assert all(word in run("zone", "--help").stdout for word in ("deploy", "list", "status", "delete", "logs", "inlet"))
     assert "Exit codes" in run("--help").stdout
+
+
+# --- a zone whose supervisor is gone
+
+
+@pytest.fixture
+def stopped(home: Path) -> ZoneState:
+    """A zone of which files alone are there: three nodes have written a line each."""
+    make_private_folder(home / "home" / "zones")
+    place = ZonePlace.of(home / "home", "demo")
+    place.make()
+    pods = []
+    for name, index, short_name in (("main-pod", None, "main"), ("runners", 0, "runner-0"), ("runners", 1, "runner-1")):
+        place.log_of(short_name).write_text(f"this is {short_name}\n")
+        container = ContainerState(
+            short_name.partition("-")[0], f"local-demo-{short_name}", short_name, str(place.log_of(short_name))
+        )
+        full_name = f"{name}-abc-{short_name.replace('-', '')}"
+        pods.append(PodState(full_name, name, index, "small", public=False, containers=[container]))
+    state = ZoneState("demo", "local", pods=pods)
+    write_json(place.state, state)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("main-pod", ["this is main"]),
+        ("runners", ["runner-0 │ this is runner-0", "runner-1 │ this is runner-1"]),
+        ("runners-abc-runner1", ["this is runner-1"]),
+        ("runner-0", ["this is runner-0"]),
+        ("local-demo-runner-0", ["this is runner-0"]),
+    ],
+)
+def test_logs_are_shown_of_a_pod_or_of_a_node(stopped: ZoneState, name: str, lines: list[str]) -> None:
+    assert run("zone", "logs", "--zone", "demo", name).stdout.splitlines() == lines
+
+
+def test_logs_of_what_is_not_there_say_what_is(stopped: ZoneState) -> None:
+    done = run("zone", "logs", "--zone", "demo", "runner")
+
+    assert done.exit_code == 2
+    assert "has no pod 'runner'; it has main-pod, runners, with the nodes main, runner-0, runner-1" in done.stderr
+
+
+def test_logs_in_json_are_an_object_a_line(stopped: ZoneState) -> None:
+    lines = [json.loads(line) for line in run("zone", "logs", "--zone", "demo", "--json").stdout.splitlines()]
+
+    assert [each["line"] for each in lines] == ["this is main", "this is runner-0", "this is runner-1"]
+    assert lines[2] == {
+        "pod": "runners-abc-runner1",
+        "container": "runner",
+        "node": "local-demo-runner-1",
+        "line": "this is runner-1",
+    }
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_the_inlet_says_its_address_in_json_too(stopped: ZoneState) -> None:
+    words = command("zone", "inlet", "--to", "logs", "--port", "0", "--zone", "demo", "--json")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as inlet:
+        assert inlet.stdout is not None
+        said = json.loads(inlet.stdout.readline())
+        there = httpx.get(f"{said['address']}/api/pods").status_code
+        inlet.terminate()
+
+    assert (said["zone"], there) == ("demo", 200)
+
+
+def test_a_zone_that_nobody_understands_hides_no_other_and_can_be_deleted(home: Path, stopped: ZoneState) -> None:
+    other = ZonePlace.of(home / "home", "other")
+    other.make()
+    other.state.write_text('{"of": "another version"}')
+
+    listed = json.loads(run("zone", "list", "--json").stdout)
+    done = CliRunner().invoke(main, ["zone", "delete", "--zone", "other"], input="y\n")
+
+    assert [(each["zone"], each["state"]) for each in listed] == [("demo", "stopped"), ("other", "failed")]
+    assert "cannot be read" in listed[1]["reason"]
+    assert (done.exit_code, other.folder.exists()) == (0, False)
 
 
 # --- a program

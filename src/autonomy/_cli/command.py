@@ -30,9 +30,11 @@ class Autonomy(click.Group):
             code = super().main(*args, **options | {"standalone_mode": False})
         except click.exceptions.Exit as leave:
             code = leave.exit_code
-        except click.UsageError as error:
+        except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = USAGE
+        except click.UsageError as error:
+            code = _say(_with_help(error), USAGE)
         except click.ClickException as error:
             code = _say(error, FAILED)
         except (KeyboardInterrupt, click.Abort):
@@ -44,6 +46,13 @@ class Autonomy(click.Group):
         except (DeployFailed, AutonomyError, OSError) as error:
             code = _say(error, FAILED)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_help(error: click.UsageError) -> ValueError:
+    """Say in one sentence what click says in four lines."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    path = error.ctx.command_path if error.ctx else "autonomy"
+    return ValueError(f"{said[:1].lower()}{said[1:]} ('{path} --help' shows what there is)")
 
 
 def _say(error: Exception, code: int) -> int:

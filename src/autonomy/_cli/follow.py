@@ -7,15 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import click
 import trio
 from rich.console import Console
 
-from .._deploy.state import ContainerState, ZoneState
+from .._deploy.state import ContainerState, PodState, ZoneState
+from .shown import as_json_line
 
 _LOOK_EVERY: Final = 0.2
 _AT_ONCE: Final = 2**20
 _COLOURS: Final = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+
+
+class _Terminal(Console):
+    """Prints, and raises the error if nobody reads; rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704  # it is called while that is handled
 
 
 class _Follower:
@@ -43,28 +50,43 @@ class _Follower:
             yield self._rest.decode(errors="replace")
 
 
-def chosen(state: ZoneState, pod: str | None) -> list[ContainerState]:
-    """Return the containers of a pod, by its full name or that in the zone file; of all without a name."""
-    pods = [each for each in state.pods if pod in (None, each.name, each.pod)]
-    if pod is not None and not pods:
-        there = ", ".join(sorted({each.pod for each in state.pods}))
-        raise click.UsageError(f"zone {state.zone!r} has no pod {pod!r}; it has {there}")
-    return [container for each in pods for container in each.containers]
+def chosen(state: ZoneState, name: str | None) -> list[tuple[PodState, ContainerState]]:
+    """Return the containers of a pod, by its full name or that in the zone file, or that of a node; or all of them.
+
+    Raises:
+        ValueError: Nothing has that name.
+    """
+    every = [(pod, container) for pod in state.pods for container in pod.containers]
+    if name is None:
+        return every
+    found = [(pod, each) for pod, each in every if name in (pod.name, pod.pod)]
+    found = found or [(pod, each) for pod, each in every if name in (each.short_name, each.node)]
+    if not found:
+        there = ", ".join(dict.fromkeys(pod.pod for pod in state.pods))
+        nodes = ", ".join(each.short_name for _, each in every[:20]) + ", ..." * (len(every) > 20)
+        raise ValueError(f"zone {state.zone!r} has no pod {name!r}; it has {there}, with the nodes {nodes}")
+    return found
 
 
-async def follow_logs(look: Callable[[], ZoneState], pod: str | None, *, follow: bool) -> None:
-    """Print what containers have written, and with `follow` what they write from then on."""
-    chosen(look(), pod)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+async def follow_logs(look: Callable[[], ZoneState], name: str | None, *, follow: bool, in_json: bool = False) -> None:
+    """Print what containers have written, and with `follow` what they write from then on.
+
+    Raises:
+        ValueError: Nothing has that name.
+    """
+    chosen(look(), name)
+    console = _Terminal(highlight=False, soft_wrap=True, markup=False)
     followers: dict[str, tuple[_Follower, str]] = {}
     while True:
-        containers = chosen(look(), pod)
-        width = max((len(each.short_name) for each in containers), default=0)
-        for each in containers:
+        containers = chosen(look(), name)
+        width = max((len(each.short_name) for _, each in containers), default=0)
+        for pod, each in containers:
             colour = _COLOURS[len(followers) % len(_COLOURS)]
             follower, colour = followers.setdefault(each.log, (_Follower(Path(each.log)), colour))
             for line in follower.lines(last=not follow):
-                if len(containers) > 1:
+                if in_json:
+                    line = as_json_line({"pod": pod.name, "container": each.name, "node": each.node, "line": line})
+                elif len(containers) > 1:
                     console.print(f"{each.short_name:<{width}} │ ", style=colour, end="")
                 sys.stdout.write(f"{line}\n")
             sys.stdout.flush()

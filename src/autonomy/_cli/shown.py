@@ -24,6 +24,11 @@ def as_json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
+def as_json_line(value: object) -> str:
+    """Return a value as JSON on one line, for programs that read one after another."""
+    return msgspec.json.encode(value).decode()
+
+
 def _coloured(state: str) -> Text:
     return Text(state, style=_COLOURS.get(state, "yellow"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,10 +18,11 @@ from .._deploy.deploying import delete_zone, deploy_zone, list_zones, zone_state
 from .._deploy.home import autonomy_home
 from .._deploy.state import ZoneState
 from .._deploy.zone_file import read_zone_file
+from .._sansio.spec import zone_name_problem
 from .._web import serve_logs
 from ..errors import AutonomyError, DeployFailed
 from .follow import follow_logs
-from .shown import LogsOf, Progress, as_json, show_zone, show_zones
+from .shown import LogsOf, Progress, as_json, as_json_line, show_zone, show_zones
 
 ZONE_FILE = "autonomy.yaml"
 
@@ -50,12 +52,13 @@ def zone() -> None:
 
 @zone.command()
 @click.argument("path", default=".", type=click.Path(exists=True, path_type=Path))
-@click.option("--attach", is_flag=True, help="Stay, show the logs, and take the zone down at Ctrl-C.")
+@click.option("--attach", is_flag=True, help="Stay, show the logs, and take the zone down at the end.")
 @in_json
 def deploy(path: Path, *, attach: bool, in_json: bool) -> None:
     """Run the zone that PATH describes: a folder with autonomy.yaml and images, or that file. Returns when all is up.
 
-    Again on a running zone it changes what has changed, and leaves the rest alone.
+    Again on a running zone it changes what has changed, and leaves the rest alone. With --attach, the end is Ctrl-C,
+    SIGTERM, or that nobody reads the logs any more; a zone that does not come up is left to be looked at.
     """
     folder = folder_of(path)
     up: list[ZoneState] = []
@@ -115,7 +118,7 @@ def status(name: str | None, *, in_json: bool) -> None:
 def delete(name: str | None, *, yes: bool, in_json: bool) -> None:
     """Stop a zone, and remove all that is kept of it, its logs too."""
     name = name_of(name)
-    if not yes and zone_state(name) is not None and not is_sure(f"Stop zone {name!r}, and remove its logs?"):
+    if not yes and is_there(name) and not is_sure(f"Stop zone {name!r}, and remove its logs?"):
         raise click.ClickException(f"zone {name!r} was not deleted")
     was_there = trio.run(partial(delete_zone, name))
     if in_json:
@@ -130,25 +133,34 @@ def delete(name: str | None, *, yes: bool, in_json: bool) -> None:
 @click.argument("pod", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @of_zone
-def logs(pod: str | None, name: str | None, *, follow: bool) -> None:
-    """Print the logs of a zone, or of one POD of it: its full name, or its name in the zone file."""
+@in_json
+def logs(pod: str | None, name: str | None, *, follow: bool, in_json: bool) -> None:
+    """Print the logs of a zone, or of one POD of it: its full name, its name in the zone file, or that of a node.
+
+    As JSON, each line is an object on a line of its own: pod, container, node, line.
+    """
     state = known(name)
-    until_interrupted(partial(follow_logs, partial(known, state.zone), pod, follow=follow))
+    until_interrupted(partial(follow_logs, partial(known, state.zone), pod, follow=follow, in_json=in_json))
 
 
 @zone.command()
 @click.option("--to", type=click.Choice(["logs"]), required=True, help="What to open: the logs, as a page.")
 @click.option("--port", default=32101, show_default=True, type=click.IntRange(0, 65535), help="0 for any that is free.")
 @of_zone
-def inlet(to: str, port: int, name: str | None) -> None:
-    """Open a way into a zone from this machine alone: its logs in a browser, until Ctrl-C."""
+@in_json
+def inlet(to: str, port: int, name: str | None, *, in_json: bool) -> None:
+    """Open a way into a zone from this machine alone: its logs in a browser, until Ctrl-C.
+
+    Its first line is the address; as JSON, an object with zone and address.
+    """
     del to
     state = known(name)
 
     async def serve() -> None:
         async with trio.open_nursery() as nursery:
             page = partial(serve_logs, LogsOf(partial(known, state.zone), state.zone), port=port)
-            click.echo(await nursery.start(page))
+            address = await nursery.start(page)
+            click.echo(as_json_line({"zone": state.zone, "address": address}) if in_json else address)
 
     try:
         until_interrupted(serve)
@@ -164,23 +176,33 @@ def inlet(to: str, port: int, name: str | None) -> None:
 def name_of(name: str | None) -> str:
     """Return the name of the zone that is meant."""
     if name is not None:
+        if problem := zone_name_problem(name):
+            raise ValueError(problem)
         return name
     path = Path(ZONE_FILE)
     if not path.exists():
-        raise click.UsageError(f"there is no {ZONE_FILE} here: name a zone by --zone, or go to the folder of one")
+        raise ValueError(f"there is no {ZONE_FILE} here: name a zone by --zone, or go to the folder of one")
     return read_zone_file(path).name
 
 
 def folder_of(path: Path) -> Path:
     """Return the folder of a zone, from what somebody calls it: the folder, or the zone file in it."""
     if path.is_file() and path.name != ZONE_FILE:
-        raise click.BadParameter(f"a zone file is called {ZONE_FILE}, this is {path.name}")
+        raise ValueError(f"a zone file is called {ZONE_FILE}, this is {path.name}")
     folder = path.parent if path.is_file() else path
     if not (folder / ZONE_FILE).exists():
         others = ", ".join(sorted(each.name for each in folder.glob("*.y*ml")))
         there = f"it has {others}" if others else "go to the folder of a zone, or name it: autonomy zone deploy FOLDER"
-        raise click.BadParameter(f"there is no {ZONE_FILE} in {str(folder.absolute())!r}: {there}")
+        raise ValueError(f"there is no {ZONE_FILE} in {str(folder.absolute())!r}: {there}")
     return folder
+
+
+def is_there(name: str) -> bool:
+    """Whether anything is kept of a zone, be it what nobody understands any more."""
+    try:
+        return zone_state(name) is not None
+    except DeployFailed:
+        return True
 
 
 def is_sure(question: str) -> bool:
@@ -188,9 +210,10 @@ def is_sure(question: str) -> bool:
     try:
         return click.confirm(question, err=True)
     except click.Abort:
+        click.echo(err=True)  # ends the line of the question
         if sys.stdin.isatty():
             raise
-        raise click.UsageError("nobody is there to answer: --yes goes on without asking") from None
+        raise ValueError("nobody is there to answer: --yes goes on without asking") from None
 
 
 def known(name: str | None) -> ZoneState:
@@ -213,10 +236,13 @@ async def take_down(name: str) -> None:
 
 
 def until_interrupted(program: Callable[[], Awaitable[None]]) -> None:
-    """Run a program until it has ended, or until SIGINT or SIGTERM."""
+    """Run a program until it has ended, or until SIGINT or SIGTERM, or until its terminal is closed."""
+    stopping = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it goes on
+        stopping.append(signal.SIGHUP)
 
     async def main() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*stopping) as signals:
             async with trio.open_nursery() as nursery:
 
                 async def wait_for_signal() -> None:

@@ -149,17 +149,20 @@ def zone_state(name: str, *, home: Path | None = None) -> ZoneState | None:
 
 
 def list_zones(*, home: Path | None = None) -> list[ZoneState]:
-    """Return what has become of each zone of this machine, by name.
-
-    Raises:
-        DeployFailed: The state of one cannot be read.
-    """
+    """Return what has become of each zone of this machine, by name; of one whose state cannot be read, why."""
     home = home or autonomy_home()
     names = sorted(each.name for each in (home / "zones").glob("*") if not zone_name_problem(each.name))
-    return [state for state in (zone_state(name, home=home) for name in names) if state]
+    return [state for state in (_state_or_why(name, home) for name in names) if state]
 
 
 # ---- within
+
+
+def _state_or_why(name: str, home: Path) -> ZoneState | None:
+    try:
+        return zone_state(name, home=home)
+    except DeployFailed as error:
+        return ZoneState(name, cluster="", state="failed", reason=str(error))
 
 
 async def _deploy(
