@@ -15,7 +15,8 @@ PAGE = Path("docs/reference/cli.md")
 BEGIN = "<!-- made by tools/cli_reference.py, from the command -->\n"
 END = "<!-- end of what is made -->\n"
 CODES = {
-    0: "It is done. Also: Ctrl-C or SIGTERM has ended `logs --follow`, `inlet`, or `deploy --attach` when all was up.",
+    0: "It is done. Also: Ctrl-C, SIGTERM or a closed terminal has ended `logs --follow`, `inlet`, or "
+    "`deploy --attach` when all was up.",
     FAILED: "It was tried, and failed: a pod does not run, a port is taken. "
     "What was started goes on; the text says what is wrong.",
     USAGE: "The command, the zone file or a Dockerfile says what cannot be. Nothing was changed.",

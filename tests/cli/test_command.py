@@ -350,6 +350,41 @@ def test_attached_the_logs_are_shown_and_ctrl_c_takes_the_zone_down(zone: Zone) 
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.parametrize("way", ["the terminal is closed", "nobody reads"])
+def test_attached_the_zone_is_taken_down_also_when_nobody_looks_any_more(zone: Zone, way: str) -> None:
+    zone.write("main", "import time\nfor _ in range(1000):\n    print('tick')\n    time.sleep(0.1)\n")
+    words = command("zone", "deploy", "--attach")
+    with subprocess.Popen(
+        words, cwd=zone.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as attached:
+        assert attached.stdout is not None
+        was_shown = any("tick" in line for line in attached.stdout)
+        if way == "the terminal is closed":
+            attached.send_signal(signal.SIGHUP)
+        attached.stdout.close()
+        attached.wait(60)
+
+    assert was_shown
+    assert zone.run("status").returncode == 3
+    assert zone.processes() == []
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_mistake_when_attaching_leaves_what_runs_as_it_is(zone: Zone) -> None:
+    zone.write("main", "pass\n")
+    assert zone.run("deploy").returncode == 0
+    (zone.folder / "images" / "main" / "Dockerfile").write_text("FROM base\nRUN ls\n")
+
+    done = zone.run("deploy", "--attach")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'RUN' is not read" in done.stderr
+    assert "is up" in zone.run("status").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.network
 @pytest.mark.parametrize(("more", "code"), [([], 0), (["--attach"], 3)])
 def test_interrupted_before_all_is_up_the_command_says_what_becomes_of_the_zone(
     zone: Zone, more: list[str], code: int

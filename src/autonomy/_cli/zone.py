@@ -73,15 +73,28 @@ def deploy(path: Path, *, attach: bool, in_json: bool) -> None:
         if attach:
             await follow_logs(partial(known, up[0].zone), None, follow=True)
 
+    async def attached() -> None:
+        try:
+            await deployed()
+        except Exception as error:
+            if not up:  # it is as it was before, or there to be looked at
+                raise
+            await take_down(name)
+            if not isinstance(error, OSError):
+                raise
+            # Whoever looked at the logs has gone: `| head`, a terminal that was closed. What is held back has to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BaseException:
+            await take_down(name)
+            raise
+
     name = read_zone_file(folder / ZONE_FILE).name
     try:
-        until_interrupted(deployed)
+        until_interrupted(attached if attach else deployed)
     except DeployFailed:
         if in_json and (state := zone_state(name)) is not None:
             click.echo(as_json(state))
         raise
-    if attach:
-        until_interrupted(partial(take_down, name))
     if not up:
         left = "is taken down" if attach else "is left as far as it is: status shows it, deploy goes on, delete ends it"
         click.echo(f"autonomy: interrupted before all was up; zone {name!r} {left}", err=True)
