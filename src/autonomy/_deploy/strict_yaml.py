@@ -22,6 +22,22 @@ from ..errors import ZoneFileError
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 32
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_RIGHT = (
+    ("character '\\t'", "indent with spaces"),
+    (
+        "mapping values",
+        "write each key on a line of its own, as 'key: value', and a text that has ': ' in it in quotes",
+    ),
+    ("sequence entries", "begin a list on the line after its key, each item as '- item'"),
+    ("another document", "write one, without lines of '---'"),
+    ("<block end>", "begin what belongs together in the same column"),
+    ("expected ':'", "write keys as 'key: value'"),
+    ("without an end", "close the quote that begins here"),
+    ("cannot start any token", "put a text that begins like this in quotes"),
+    ("expected ','", "close the bracket, and put commas between what is in it"),
+    ("escape character", "write it in single quotes"),
+)
+"""What would be right where the parser says one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,7 @@ def read_small_file(path: Path, place: Place, max_bytes: int) -> str:
     except UnicodeDecodeError as error:
         before = content[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        raise Place(str(path), line, column).complaint("this is not UTF-8 text") from None
+        raise Place(str(path), line, column).complaint("this is not UTF-8 text: save the file as UTF-8") from None
 
 
 def parse_yaml(text: str, path: str) -> Value:
@@ -106,16 +122,24 @@ def parse_yaml(text: str, path: str) -> Value:
     try:
         node = _Strict(text, path).get_single_node()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Place(path, 1, 1) if mark is None else _place(path, mark)
-        raise place.complaint(f"this is not YAML: {error.problem or error.context}") from None
+        raise _not_yaml(error, path) from None
     except yaml.reader.ReaderError as error:
         raise _of_offset(text, path, error.position).complaint(
             f"character {chr(error.character)!r} is not allowed in YAML"
         ) from None
     if node is None:
-        raise Place(path, 1, 1).complaint("the file is empty")
+        raise Place(path, 1, 1).complaint("the file is empty: a zone file has the keys name and pods")
     return _value(node, path)
+
+
+def _not_yaml(error: yaml.MarkedYAMLError, path: str) -> ZoneFileError:
+    """Say what is wrong, and what would be right: of a quote that is never closed, where it begins."""
+    problem, mark = error.problem or error.context or "", error.problem_mark or error.context_mark
+    if "quoted scalar" in (error.context or "") and "unexpected end" in problem:
+        problem, mark = "quoted scalar without an end", error.context_mark
+    right = next((f"; {each}" for sign, each in _RIGHT if sign in problem), "")
+    place = Place(path, 1, 1) if mark is None else _place(path, mark)
+    return place.complaint(f"this is not YAML: {problem}{right}")
 
 
 class _Strict(yaml.SafeLoader):
@@ -132,7 +156,7 @@ class _Strict(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise place.complaint("anchors and aliases (& and *) are not allowed: write it out")
         if getattr(event, "tag", None) is not None:
-            raise place.complaint(f"tags such as {event.tag!r:.40} are not allowed")
+            raise place.complaint("tags (such as !!str) are not allowed: write the value alone, it is a text")
         if self._depth >= MAX_DEPTH:
             raise place.complaint(f"this is nested more than {MAX_DEPTH} deep")
         self._depth += 1
@@ -196,11 +220,11 @@ def as_statement(value: Value, what: str) -> bool:
     raise value.place.complaint(f"{what} must be true or false, got {_kind(value)}")
 
 
-def as_items(value: Value, what: str) -> tuple[Value, ...]:
-    """Return what a list holds, which is something."""
+def as_items(value: Value, what: str, *, such: str) -> tuple[Value, ...]:
+    """Return what a list holds, which is something; `such` is how one begins."""
     if isinstance(value, Items) and value.items:
         return value.items
-    raise value.place.complaint(f"{what} must be a list with something in it, got {_kind(value)}")
+    raise value.place.complaint(f"{what} must be a list with something in it, such as '{such}', got {_kind(value)}")
 
 
 def as_table(value: Value, what: str, keys: tuple[str, ...]) -> dict[str, Value]:

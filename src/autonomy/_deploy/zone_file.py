@@ -115,7 +115,7 @@ class _Reader:
         table = as_table(value, "a zone file", ("name", "pods"))
         name = _named(required(table, "name", "a zone file", value), "the zone's name", zone_name_problem)
         pods = required(table, "pods", "a zone file", value)
-        spec = ZoneSpec(name, tuple(map(self._pod, as_items(pods, "pods"))))
+        spec = ZoneSpec(name, tuple(map(self._pod, as_items(pods, "pods", such="- name: main-pod"))))
         _check_different([(pod.name, each.place) for pod, each in zip(spec.pods, _listed(pods), strict=True)], "pod")
         if collision := first_collision(spec):
             node, first, second = collision
@@ -130,7 +130,8 @@ class _Reader:
         name = _named(required(table, "name", "a pod", value), "a pod's name", pod_name_problem)
         what = f"pod {name!r}"
         self._containers.append([])
-        containers = as_items(required(table, "containers", what, value), f"containers of {what}")
+        listed = required(table, "containers", what, value)
+        containers = as_items(listed, f"containers of {what}", such="- name: main")
         return PodSpec(
             name,
             tuple(map(self._container, containers)),
