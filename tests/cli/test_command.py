@@ -249,10 +249,13 @@ def test_run_runs_one_program_as_python_does(home: Path) -> None:
     program.write_text("import sys\nprint(__name__, sys.argv[1:])\nsys.exit(5)\n")
 
     done = subprocess.run(
-        [sys.executable, "-m", "autonomy", "run", str(program), "--", "-x"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "autonomy", "run", str(program), "-x", "--help", "--", "y"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
-    assert (done.returncode, done.stdout) == (5, "__main__ ['-x']\n")
+    assert (done.returncode, done.stdout) == (5, "__main__ ['-x', '--help', '--', 'y']\n")
 
 
 # --- a zone
