@@ -219,8 +219,9 @@ async def test_a_zone_counts_as_running_until_its_last_guard_has_done_its_work(t
         assert pid not in processes_of(home)
 
 
-async def test_a_supervisor_that_is_asked_to_end_stops_its_zone(tmp_path: Path) -> None:
-    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+async def test_a_supervisor_that_is_asked_to_end_stops_its_zone_in_good_order(tmp_path: Path) -> None:
+    program = READY.replace("ready()\n", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\nready()\n")
+    folder = make_zone(tmp_path / "zone", PODS, {"main": program, "runner": program})
 
     async with home_in(tmp_path) as home:
         state = await deploy(folder, home)
@@ -231,6 +232,22 @@ async def test_a_supervisor_that_is_asked_to_end_stops_its_zone(tmp_path: Path) 
 
         assert after is not None
         assert (after.state, after.reason) == ("stopped", "")
+        assert {each.state for each in after.pods} == {"stopped"}
+        assert all(log_of(each).endswith("bye\n") for pod in after.pods for each in pod.containers)
+
+
+async def test_a_supervisor_that_is_asked_to_end_twice_ends_at_once(tmp_path: Path) -> None:
+    program = READY.replace("ready()\n", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nready()\n")
+    folder = make_zone(tmp_path / "zone", PODS, {"main": program, "runner": program})
+
+    async with home_in(tmp_path) as home:
+        state = await deploy(folder, home)
+        assert state.supervisor is not None
+        os.kill(state.supervisor, signal.SIGTERM)
+        await until(lambda: (found := zone_state("shop", home=home)) and found.state == "stopping")
+        os.kill(state.supervisor, signal.SIGTERM)
+
+        await all_gone(home)
 
 
 async def test_a_command_that_is_cut_short_leaves_what_the_next_one_goes_on_from(tmp_path: Path) -> None:

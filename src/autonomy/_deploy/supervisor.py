@@ -2,7 +2,7 @@
 
 The rule of this file: it does what ``wanted.json`` says and tells in ``state.json`` what has become of it; nobody talks
 to it otherwise. It is in a session of its own and holds nothing of whoever started it, so that it lives on when that
-has ended. SIGTERM stops the zone in good order. `deploying.py` starts it.
+has ended. SIGTERM stops the zone in good order, and a second one at once. `deploying.py` starts it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ async def _main(place: ZonePlace) -> int:
     _say_up()
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            nursery.start_soon(_stop_at_signal, signals, nursery.cancel_scope)
-            await Supervisor(place).run()
+            supervisor = Supervisor(place)
+            nursery.start_soon(_stop_at_signal, signals, supervisor, nursery.cancel_scope)
+            await supervisor.run()
             nursery.cancel_scope.cancel()
     return 0
 
@@ -56,9 +57,11 @@ def _say_up() -> None:
     os.dup2(2, 1)
 
 
-async def _stop_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def _stop_at_signal(signals: AsyncIterator[int], supervisor: Supervisor, scope: trio.CancelScope) -> None:
     async for _ in signals:
-        scope.cancel()
+        if supervisor.is_ending:  # whoever asks twice is in a hurry: the programs are killed
+            scope.cancel()
+        supervisor.is_ending = True
 
 
 class Supervisor:
@@ -67,9 +70,13 @@ class Supervisor:
     Args:
         place: The zone.
         patience: How long things may take.
+
+    Attributes:
+        is_ending: Set it, and an end is wanted, whatever commands say.
     """
 
     def __init__(self, place: ZonePlace, patience: Patience | None = None) -> None:
+        self.is_ending = False
         self._place = place
         self._patience = patience
         self._generation = 0
@@ -110,7 +117,7 @@ class Supervisor:
     async def _next_wanted(self) -> Wanted:
         """Wait until something is wanted that was not before."""
         seen = None
-        while True:
+        while not self.is_ending:
             identity = _identity(self._place.wanted)
             if identity is not None and identity != seen:
                 seen = identity
@@ -119,6 +126,7 @@ class Supervisor:
                     self._generation = wanted.generation
                     return wanted
             await trio.sleep(_LOOK_EVERY)
+        return Wanted(self._generation, None)
 
     async def _keep_writing(self) -> None:
         assert self._zone is not None
