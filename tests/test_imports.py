@@ -68,6 +68,38 @@ def test_importing_the_library_needs_no_extra() -> None:
     assert done.stdout.strip() == "[]"
 
 
+WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("hypothesis", "pytest", "yaml", "click", "rich", "fastapi"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import autonomy.testing
+
+sim = autonomy.testing.Simulation(1)
+for wants_more in (sim.run, lambda: sim.zone("folder")):
+    try:
+        wants_more()
+    except ImportError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_what_judges_histories_needs_no_extra_and_simulations_say_which_they_need() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.splitlines() == [
+        "a simulation needs hypothesis: pip install 'autonomy-actors[testing]'",
+        "a zone's folder needs yaml: pip install 'autonomy-actors[testing]'",
+    ]
+
+
 # ---- names
 
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import random
+from typing import Final
+
+EXTRA: Final = "pip install 'autonomy-actors[testing]'"
+"""What brings all that a simulation needs."""
 
 
 def derive(seed: int, *purpose: object) -> random.Random:
@@ -24,9 +28,13 @@ def seed_scheduler(seed: int) -> None:
     over to be seeded is caught here.
 
     Raises:
+        ImportError: Hypothesis is not installed.
         RuntimeError: This Trio does not offer it any more: a simulation would not be the same twice.
     """
-    import hypothesis  # noqa: PLC0415  # an optional client of this package
+    try:
+        import hypothesis  # noqa: PLC0415  # an optional client of this package
+    except ModuleNotFoundError as error:
+        raise ImportError(f"a simulation needs {error.name}: {EXTRA}") from error
 
     caught: list[random.Random] = []
     register = hypothesis.register_random

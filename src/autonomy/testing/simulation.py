@@ -26,7 +26,7 @@ from .._sansio.members import ZoneInfo
 from .._sansio.points import deciding
 from ..node import Node, open_node
 from .certificates import Certificates, CertificateVerbs
-from .chance import derive, seed_scheduler
+from .chance import EXTRA, derive, seed_scheduler
 from .chaos import GRACE, draw, play_out, swizzle
 from .disks import full_disks
 from .faults import Story
@@ -39,7 +39,7 @@ from .runs import SEED, Report, SimulationFailed
 from .stand_ins import EPOCH, here, stand_ins
 from .streams import BYTES, secured
 from .verbs import Mended
-from .zones import SimulatedZone, deployed
+from .zones import SimulatedZone
 
 _TICK: Final = 1e-5
 """Seconds that a look at the clock takes, for workers and senders that run on: a slice is a count of these."""
@@ -206,6 +206,10 @@ class Simulation(CertificateVerbs):
             DeployFailed: A file that an image names is not there.
             ValueError: The simulation has a zone already.
         """
+        try:
+            from .deployed_zones import deployed  # noqa: PLC0415  # it reads YAML, which is an extra
+        except ModuleNotFoundError as error:
+            raise ImportError(f"a zone's folder needs {error.name}: {EXTRA}") from error
         wanted = deployed(Path(folder), cluster, dict(environment or {}))
         hosts = wanted.hosts(partial(self._note, "stop"))
         self._begin_zone(wanted.info, None)
