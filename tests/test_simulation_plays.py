@@ -53,8 +53,9 @@ NEEDS = (Fault("partition", ("a", "b"), 0, 2), Fault("crash", ("b",), 0, 1))
 
 def many(seed: int) -> Story:
     sim = Simulation(seed)
-    sim.nodes("a", 3)
-    return sim.chaos(rate=1 / 10, hosts=["a", "b"])
+    sim.node("a")
+    sim.node("b")
+    return sim.chaos(rate=1 / 10)
 
 
 def test_nothing_can_be_left_out_of_a_shrunk_story_and_nothing_made_smaller() -> None:

@@ -57,7 +57,7 @@ def test_a_story_may_be_written_by_hand(tmp_path: Path) -> None:
         ("at 1 s for 2 s: slow a – b, least 3", "expected a name and seconds"),
         ("at 1 s for 2 s: slow a – b, least -3 s", "nothing is so slow"),
         ("at 1 s for 1e999 s: partition a – b", "nothing lasts so long"),
-        ("at 1.2.3 s for 2 s: partition a – b", "could not convert"),
+        ("at 1.2.3 s for 2 s: partition a – b", "expected seconds"),
         ("seed 4", "said once"),
     ],
 )

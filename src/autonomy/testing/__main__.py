@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
+from .arguments import SEED
 from .faults import Story
 from .plays import Performance, perform, shrink
-from .runs import SEED
 from .sweeping import Result, difference, load, never, perturbed, sweep
 
 EXAMPLE = f"{__package__}.example_zone:play"

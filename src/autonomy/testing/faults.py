@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .arguments import check_names
+
 if TYPE_CHECKING:
     from .simulation import Simulation
     from .verbs import Mended
@@ -112,14 +114,21 @@ KINDS: Final[dict[str, Kind]] = {
 """All kinds of faults that a story may have, by name."""
 
 
+def _kind(name: str) -> Kind:
+    if name not in KINDS:
+        raise ValueError(f"{name!r} is no kind of fault. There are: {', '.join(KINDS)}.")
+    return KINDS[name]
+
+
 def kinds_for(hosts: int, kinds: Iterable[str] | None) -> list[str]:
     """Return those of some kinds, or if that is None of the usual ones, for which there are hosts enough.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are none, or one is no kind.
     """
-    usual = (name for name, kind in KINDS.items() if kind.is_usual)
-    able = [kind for kind in (usual if kinds is None else kinds) if KINDS[kind].hosts <= hosts]
+    usual = [name for name, kind in KINDS.items() if kind.is_usual]
+    wanted = usual if kinds is None else check_names(kinds, "kinds")
+    able = [name for name in wanted if _kind(name).hosts <= hosts]
     if not able:
         raise ValueError(f"{hosts} hosts are too few for such faults: add the nodes first")
     return able
@@ -147,9 +156,7 @@ class Fault:
     parameters: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        kind = KINDS.get(self.kind)
-        if kind is None:
-            raise ValueError(f"{self.kind!r} is no kind of fault. There are: {', '.join(KINDS)}.")
+        kind = _kind(self.kind)
         if len(self.hosts) != kind.hosts or len(dict.fromkeys(self.hosts)) != kind.hosts:
             raise ValueError(f"{self.kind} takes {kind.hosts} different host(s), not {', '.join(self.hosts) or 'none'}")
         if not (math.isfinite(self.at) and self.at >= 0):
@@ -206,7 +213,7 @@ class Fault:
         hosts, *said = found["rest"].split(", ")
         parameters = tuple(_parameter(words) for words in said)
         places = tuple(re.split(r" (?:–|-|→|->) ", hosts))
-        return cls(kind, places, float(found["at"]), float(found["for"] or 0), parameters)
+        return cls(kind, places, _seconds(found["at"]), _seconds(found["for"] or "0"), parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +259,11 @@ class Story:
         """
         seed: int | None = None
         faults: list[Fault] = []
-        for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), 1):
+        try:
+            text = Path(path).read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no story: it is not text in UTF-8 ({error})") from None
+        for number, line in enumerate(text.splitlines(), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             try:
@@ -279,10 +290,20 @@ def _parameter(words: str) -> tuple[str, float]:
     found = re.fullmatch(r"(\w+) ([\d.e+-]+) s", words)
     if found is None:
         raise ValueError(f"expected a name and seconds, such as 'least 0.2 s'. Got: {words!r}")
-    return found[1], float(found[2])
+    return found[1], _seconds(found[2])
+
+
+def _seconds(words: str) -> float:
+    try:
+        return float(words)
+    except ValueError:
+        raise ValueError(f"expected seconds, such as 1.2. Got: {words!r}") from None
 
 
 def _seed(line: str, seed: int | None, faults: list[Fault]) -> int:
     if seed is not None or faults:
         raise ValueError("the seed is said once, before the first fault")
-    return int(line.removeprefix("seed "))
+    number = line.removeprefix("seed ").strip()
+    if not number.isdecimal():
+        raise ValueError(f"expected a line such as 'seed 3'. Got: {line!r:.80}")
+    return int(number)

@@ -6,12 +6,11 @@ import os
 from dataclasses import dataclass, field
 from typing import Final
 
+from .arguments import SEED
 from .faults import Story
 from .moments import Moment
 from .report import write_report
 
-SEED: Final = "AUTONOMY_SIM_SEED"
-"""Environment variable with the seed of simulations that are given none."""
 _LAST: Final = 50
 
 

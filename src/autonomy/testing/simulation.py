@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import trio
 import trio.testing
 
+from .._sansio.address import check_node_name
+from .._sansio.border import check_callable, check_count, check_delay
 from .._sansio.members import ZoneInfo
 from .._sansio.points import deciding
 from ..node import Node, open_node
+from .arguments import check_latency, check_names, check_rate, check_seed, check_share, check_until
 from .certificates import Certificates, CertificateVerbs
 from .chance import EXTRA, derive, seed_scheduler
 from .chaos import GRACE, draw, play_out, swizzle
@@ -35,7 +37,7 @@ from .moments import Moments
 from .network import LATENCY, Latency, Network, address_of
 from .odd_turns import OddTurns
 from .programs import Program
-from .runs import SEED, Report, SimulationFailed
+from .runs import Report, SimulationFailed
 from .stand_ins import EPOCH, here, stand_ins
 from .streams import BYTES, secured
 from .verbs import Mended
@@ -98,14 +100,14 @@ class Simulation(CertificateVerbs):
         zone: ZoneInfo | None = None,
         directory: str | None = None,
     ) -> None:
-        if seed is None and story is not None:
-            seed = story.seed
-        if seed is None:
-            seed = int(os.environ.get(SEED) or secrets.randbelow(2**32))
-        self.seed = seed
+        if not isinstance(story, Story | None):
+            raise TypeError(f"story must be a Story, got {story!r:.80}. Story.load(FILE) reads one.")
+        if wire not in get_args(Wire):
+            raise ValueError(f"wire must be one of {', '.join(map(repr, get_args(Wire)))}, got {wire!r:.80}")
+        self.seed = check_seed(story.seed if seed is None and story is not None else seed)
         super().__init__()
-        self._latency = latency
-        self._buggify = buggify
+        self._latency = check_latency(latency)
+        self._buggify = check_share(buggify, "buggify")
         self._wire: Wire = wire
         self._odd_turns = OddTurns(self.chance, buggify)
         self._nursery: trio.Nursery | None = None
@@ -121,8 +123,14 @@ class Simulation(CertificateVerbs):
         self._ended_at = 0.0
         self._zone: SimulatedZone | None = None
         self.report: Report | None = None
+        if not isinstance(zone, ZoneInfo | None):
+            raise TypeError(
+                f"zone must be a ZoneInfo, got {zone!r:.80}. ZoneInfo() will do; a folder is for sim.zone()."
+            )
         if zone is not None:
             self._begin_zone(zone, directory)
+        elif directory is not None:
+            raise ValueError(f"directory={directory!r} keeps the directory of a zone: write zone=ZoneInfo(), too")
 
     def chance(self, *purpose: object) -> Random:
         """Return a source of chance of its own for a purpose."""
@@ -139,9 +147,14 @@ class Simulation(CertificateVerbs):
             options: As for `open_node`. All hosts know each other's addresses, unless there is a ``directory=``: then
                 they learn them from it. An `EmbeddedDirectory` is at ``wss://HOST:1``.
         """
+        if main is not None:
+            check_callable(main, "main")
+        if "listen" in options:
+            raise ValueError(f"host {name!r} listens at {address_of(name)!r}: leave out listen=")
         return self._add(Host(name, main, options))
 
     def _add(self, host: Host) -> Host:
+        check_node_name(host.name)
         if host.name in self._hosts:
             raise ValueError(f"there is a host {host.name!r} already")
         self._hosts[host.name] = host
@@ -149,6 +162,7 @@ class Simulation(CertificateVerbs):
 
     def nodes(self, name: str, count: int, main: Main | None = None, **options: Any) -> list[Host]:
         """Add hosts that do the same: ``name-0``, ``name-1`` and so on."""
+        check_count(count, "count", 0)
         return [self.node(f"{name}-{number}", main, **options) for number in range(count)]
 
     def program(
@@ -210,6 +224,7 @@ class Simulation(CertificateVerbs):
             from .deployed_zones import deployed  # noqa: PLC0415  # it reads YAML, which is an extra
         except ModuleNotFoundError as error:
             raise ImportError(f"a zone's folder needs {error.name}: {EXTRA}") from error
+
         wanted = deployed(Path(folder), cluster, dict(environment or {}))
         hosts = wanted.hosts(partial(self._note, "stop"))
         self._begin_zone(wanted.info, None)
@@ -228,11 +243,11 @@ class Simulation(CertificateVerbs):
 
     def always(self, check: Callable[[Simulation], object]) -> None:
         """Call `check` every tenth of a second and at the end: what it raises, or False, is a failure."""
-        self._always.append(check)
+        self._always.append(check_callable(check, "check"))
 
     def sometimes(self, name: str, condition: Callable[[Simulation], object]) -> None:
         """Count how often a condition holds, looked at as often: a test of what never happens proves nothing."""
-        self._sometimes[name] = condition
+        self._sometimes[name] = check_callable(condition, "condition")
         self._seen[name] = 0
 
     def eventually(self, condition: Callable[[Simulation], object], *, within: float) -> None:
@@ -241,7 +256,7 @@ class Simulation(CertificateVerbs):
         They count from when everything is mended (see `calm`), or without a story from the beginning. It is looked at
         every tenth of a second, until it has held once; a scenario that has returned is waited for until then.
         """
-        self._eventually.append((condition, within))
+        self._eventually.append((check_callable(condition, "condition"), check_delay(within, "within")))
 
     # --- stories
 
@@ -256,7 +271,9 @@ class Simulation(CertificateVerbs):
         Then everything is mended (see `heal`), and the scenario must end within `grace` seconds. Without a scenario,
         the run ends then.
         """
-        self._grace = grace
+        if not isinstance(story, Story):
+            raise TypeError(f"story must be a Story, got {story!r:.80}. Story.load(FILE) reads one.")
+        self._grace = check_delay(grace, "grace")
         if self._given is None:
             self._story = Story((*self.story.faults, *story.faults), self.seed)
 
@@ -278,7 +295,8 @@ class Simulation(CertificateVerbs):
             hosts: To which it may happen; None for all that have been added.
             grace: See `apply`.
         """
-        drawn = draw(self.chance("chaos"), list(hosts or self._hosts), rate=rate, for_=for_, kinds=kinds)
+        rate, for_ = check_rate(rate), check_delay(for_, "for_")
+        drawn = draw(self.chance("chaos"), self._some(hosts), rate=rate, for_=for_, kinds=kinds)
         self.apply(drawn, grace=grace)
         return drawn
 
@@ -290,9 +308,16 @@ class Simulation(CertificateVerbs):
             for_: Seconds until the last one is free.
             hosts: Some of these; None for all that have been added.
         """
-        drawn = Story(tuple(swizzle(self.chance("swizzle", at), list(hosts or self._hosts), at=at, for_=for_)))
+        at, for_ = check_delay(at, "at"), check_delay(for_, "for_", zero=False)
+        drawn = Story(tuple(swizzle(self.chance("swizzle", at), self._some(hosts), at=at, for_=for_)))
         self.apply(drawn, grace=self._grace)
         return drawn
+
+    def _some(self, hosts: Iterable[str] | None) -> list[str]:
+        """Return the hosts that something may happen to."""
+        if hosts is None:
+            return list(self._hosts)
+        return [self.host(name).name for name in check_names(hosts, "hosts")]
 
     async def calm(self) -> None:
         """Wait until the story is over and everything is mended."""
@@ -307,6 +332,9 @@ class Simulation(CertificateVerbs):
             SimulationFailed: The scenario, a node's main or a check failed.
             RuntimeError: There is a Trio run already, such as that of an async test.
         """
+        if scenario is not None:
+            check_callable(scenario, "scenario")
+        until = check_until(until)
         if trio.lowlevel.in_trio_run():
             raise RuntimeError("a simulation is a Trio run of its own: call run() from a plain function")
         for fault in self.story:
@@ -358,6 +386,7 @@ class Simulation(CertificateVerbs):
                 await self._tell(scenario, until)
         finally:
             self._ended_at = elapsed()
+            self._network = None
 
     def _new_network(self, moments: Moments) -> Network:
         chance = partial(self.chance, "network")
@@ -428,6 +457,7 @@ class Simulation(CertificateVerbs):
 
     def duplicate(self, name: str) -> Mended:
         """Start another host, whose node has the same name and certificate, and runs the same. Mended, it dies."""
+        self._living(name)
         assert self._nursery is not None
         machine = f"{name}.twin-{next(self._numbers)}"
         twin = self.host(name).twin()

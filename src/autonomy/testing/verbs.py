@@ -7,8 +7,11 @@ with the last of them.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
+from .._sansio.border import check_delay, check_seconds
+from .arguments import check_latency
 from .hindrances import Hindrances
 from .hosts import Host
 from .lanes import Way
@@ -55,7 +58,13 @@ class Verbs:
         self._numbers = itertools.count(1)
 
     def host(self, name: str) -> Host:
-        """Return a host."""
+        """Return a host.
+
+        Raises:
+            ValueError: There is none of that name.
+        """
+        if name not in self._hosts:
+            raise ValueError(f"there is no host {name!r}. There are: {', '.join(self._hosts) or 'none'}.")
         return self._hosts[name]
 
     @property
@@ -65,50 +74,67 @@ class Verbs:
             raise RuntimeError("there is a network while the simulation runs: break it in the scenario")
         return self._network
 
+    def _living(self, name: str) -> Host:
+        """Return a host, while the simulation runs."""
+        assert self.network is not None  # it says so
+        return self.host(name)
+
+    def _way(self, one: str, other: str) -> Way:
+        """Return the way from one host to another."""
+        if self.host(one) is self.host(other):
+            raise ValueError(f"{one!r} is one host: this takes two")
+        return one, other
+
+    def _both(self, one: str, other: str) -> tuple[Way, Way]:
+        """Return the ways between two hosts."""
+        return self._way(one, other), (other, one)
+
     # --- between two hosts
 
     def partition(self, one: str, other: str) -> Mended:
         """Let nothing arrive between two hosts; neither is told."""
-        return self._begun("partition", one, other, self.network.block((one, other), (other, one)))
+        return self._begun("partition", one, other, self.network.block(*self._both(one, other)))
 
     def one_way_block(self, sender: str, receiver: str) -> Mended:
         """Let nothing arrive from one host at another one."""
-        return self._begun("one-way block", sender, receiver, self.network.block((sender, receiver)))
+        return self._begun("one-way block", sender, receiver, self.network.block(self._way(sender, receiver)))
 
     def hold(self, sender: str, receiver: str) -> Mended:
         """Hold back what is sent on links from one host to another; it arrives later, in order. New links open."""
-        return self._begun("hold", sender, receiver, self.network.hold((sender, receiver)))
+        return self._begun("hold", sender, receiver, self.network.hold(self._way(sender, receiver)))
 
     def refuse(self, caller: str, host: str) -> Mended:
         """Let one host hear from another that nobody listens there, whenever it opens a link."""
-        return self._begun("refusal", caller, host, self.network.refuse((caller, host)))
+        return self._begun("refusal", caller, host, self.network.refuse(self._way(caller, host)))
 
     def stall(self, caller: str, host: str) -> Mended:
         """Let no link come about that one host opens to another: first packets are lost, or handshakes get stuck."""
-        return self._begun("stall", caller, host, self.network.stall((caller, host)))
+        return self._begun("stall", caller, host, self.network.stall(self._way(caller, host)))
 
     def narrow(self, one: str, other: str) -> Mended:
         """Let links between two hosts take one message at a time, as where a reader is slow or a window small."""
-        return self._begun("narrow", one, other, self.network.narrow((one, other), (other, one)))
+        return self._begun("narrow", one, other, self.network.narrow(*self._both(one, other)))
 
     def jitter(self, one: str, other: str, greatest: float = 1.0) -> Mended:
         """Let each message between two hosts take its own time, from hardly any to `greatest` seconds."""
-        end = self.network.slow((LATENCY[0], greatest), (one, other), (other, one))
+        least = min(LATENCY[0], check_delay(greatest, "greatest"))
+        end = self.network.slow((least, greatest), *self._both(one, other))
         return self._begun("jitter", one, other, end, f": up to {greatest:g} s")
 
     def slow(self, one: str, other: str, latency: Latency = (0.2, 1.0)) -> Mended:
         """Let messages between two hosts take long."""
-        end = self.network.slow(latency, (one, other), (other, one))
+        latency = check_latency(latency)
+        end = self.network.slow(latency, *self._both(one, other))
         return self._begun("slow", one, other, end, f": {latency[0]:g} to {latency[1]:g} s")
 
     def reset(self, one: str, other: str) -> None:
         """End the links between two hosts; what is under way is lost."""
-        count = self.network.reset(one, other)
+        count = self.network.reset(*self._way(one, other))
         self._note("fault", one, other, f"reset of {count} links")
 
     def blackhole(self, one: str, other: str) -> None:
         """Let nothing arrive any more on the links that there are; new ones work."""
-        count = self.network.blackhole(one, other)
+        count = self.network.blackhole(*self._way(one, other))
         self._note("fault", one, other, f"black hole for {count} links")
 
     # --- at one host
@@ -126,11 +152,11 @@ class Verbs:
 
         Files that your own program writes are none of the simulation's.
         """
-        return self._begun("full disk", name, "", self._full.begin(None, name))
+        return self._begun("full disk", name, "", self._full.begin(None, self._living(name).name))
 
     def skew(self, name: str, seconds: float) -> Mended:
         """Let the clock on a host's wall, ``time.time()``, be ahead by so many seconds; negative is behind."""
-        self._skews[name] = self._skews.get(name, 0.0) + seconds
+        self._put_forward(name, seconds)
 
         def end() -> None:
             self._skews[name] -= seconds
@@ -139,8 +165,14 @@ class Verbs:
 
     def jump(self, name: str, seconds: float) -> None:
         """Let the clock on a host's wall jump ahead by so many seconds, for good; negative is back."""
-        self._skews[name] = self._skews.get(name, 0.0) + seconds
+        self._put_forward(name, seconds)
         self._note("fault", name, "", f"clock jump: {seconds:+g} s")
+
+    def _put_forward(self, name: str, seconds: float) -> None:
+        if math.isinf(check_seconds(seconds, "seconds")):
+            raise ValueError(f"seconds must be finite, got {seconds}")
+        self._living(name)
+        self._skews[name] = self._skews.get(name, 0.0) + seconds
 
     def crash(self, name: str) -> Mended:
         """Kill what runs on a host: others notice, and nobody listens there. Mended, it starts anew."""
@@ -151,7 +183,7 @@ class Verbs:
         return self._turned_off(name, "power loss", self.network.darken)
 
     def _turned_off(self, name: str, what: str, cut: Callable[[str], None]) -> Mended:
-        host = self._hosts[name]
+        host = self._living(name)
         cut(name)  # first, so that what is cancelled cannot say goodbye
         host.switch(on=False)
         end_one = self._off.begin(None, name)
@@ -165,7 +197,7 @@ class Verbs:
 
     def restart(self, name: str) -> None:
         """Turn a host on again that is off, whatever keeps it off."""
-        host = self._hosts[name]
+        host = self._living(name)
         if not host.is_on:
             self._off.clear(name)
             self._turn_on(host)
@@ -197,7 +229,7 @@ class Verbs:
 
     def _ways(self, name: str) -> list[Way]:
         """Return all ways from a host and to it."""
-        others = [other for other in self._hosts if other != name]
+        others = [other for other in self._hosts if other != self.host(name).name]
         return [(name, other) for other in others] + [(other, name) for other in others]
 
     def _note(self, kind: str, node: str, peer: str, text: str, number: int = 0) -> None:
