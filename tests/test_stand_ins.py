@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import builtins
+import multiprocessing
 import os
 import random
 import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
@@ -32,6 +36,10 @@ def answers(seed: int) -> list[object]:
         await trio.sleep(2.5)
         heard.extend([time.time(), time.time_ns(), time.monotonic(), time.perf_counter()])
         heard.extend([random.random(), secrets.token_hex(), uuid.uuid4(), random.SystemRandom().random()])
+        random.seed()
+        heard.extend([random.random(), random.Random().random(), os.urandom(8), uuid.uuid1(), tempfile.mktemp()])
+        heard.extend([time.clock_gettime(time.CLOCK_REALTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC)])
+        heard.extend([time.process_time(), time.thread_time_ns()])
         await asyncio.sleep(1.5)
         heard.append(time.monotonic())
 
@@ -47,11 +55,31 @@ def test_time_is_virtual_and_begins_at_the_same_moment() -> None:
     assert wall == EPOCH + 2.5
     assert nanoseconds == int((EPOCH + 2.5) * 1e9)
     assert (monotonic, counter, later) == (2.5, 2.5, 4.0)
+    assert answers(1)[13:17] == [EPOCH + 2.5, 2.5e9, 0, 0]
 
 
 def test_chance_follows_the_seed() -> None:
     assert answers(1) == answers(1)
-    assert not set(answers(1)[4:8]) & set(answers(2)[4:8])
+    assert not set(answers(1)[4:11]) & set(answers(2)[4:11])
+
+
+def test_ids_made_of_time_and_place_are_told_apart_by_their_hosts_and_begin_anew_in_each_run() -> None:
+    def made() -> dict[str, list[uuid.UUID]]:
+        ids: dict[str, list[uuid.UUID]] = {}
+
+        async def main(node: Node) -> None:
+            ids[node.name] = [uuid.uuid1(), uuid.uuid1()]
+
+        sim = Simulation(1)
+        sim.nodes("host", 2, main)
+        sim.run(until=1)
+        return ids
+
+    one, other = made(), made()
+
+    assert one == other
+    assert len({each for both in one.values() for each in both}) == 4
+    assert len({each.node for both in one.values() for each in both}) == 2
 
 
 def test_clocks_on_walls_may_differ_and_the_others_do_not() -> None:
@@ -121,10 +149,22 @@ def listen() -> None:
         lambda: subprocess.run(["true"], check=True),
         lambda: socket.create_connection(("127.0.0.1", 9)),
         listen,
+        lambda: _thread.start_new_thread(print, ()),
+        lambda: threading.Timer(1, print).start(),
+        lambda: ThreadPoolExecutor().submit(print),
+        lambda: os.fork(),
+        lambda: os.system("true"),
+        lambda: os.posix_spawn("/bin/true", ["true"], {}),
+        lambda: os.spawnlp(os.P_WAIT, "true", "true"),
+        lambda: os.execlp("true", "true"),
+        lambda: multiprocessing.get_context("fork").Process(target=print).start(),
+        lambda: multiprocessing.get_context("spawn").Process(target=print).start(),
+        lambda: socket.socket().connect_ex(("127.0.0.1", 9)),
+        lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"?", ("127.0.0.1", 9)),
+        lambda: socket.getaddrinfo("localhost", 80),
         lambda: time.sleep(1),
         lambda: asyncio.run(asyncio.sleep(1)),
     ],
-    ids=["thread", "process", "connection", "listener", "sleep", "loop"],
 )
 def test_what_leads_outside_is_refused_with_what_to_do_instead(reach_out: Callable[[], object]) -> None:
     async def main(node: Node) -> None:
@@ -173,6 +213,7 @@ def test_what_a_host_prints_is_in_the_report_line_by_line(capsys: pytest.Capture
 def test_afterwards_everything_is_as_it_was() -> None:
     def exchanged() -> list[object]:
         times = [time.time, time.sleep, trio.to_thread.run_sync, threading.Thread.start, socket.socket.connect]
+        times += [random.Random.seed, random.seed, uuid.uuid1, os.fork, os.urandom, time.clock_gettime, os.execv]
         return [*times, trio.run, asyncio.run, os.environ, sys.argv, sys.stdout, open, os.stat, builtins.__import__]
 
     before = exchanged()

@@ -12,7 +12,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, MutableSequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
@@ -106,7 +106,7 @@ class _Environment(MutableMapping[str, str]):
         return self
 
 
-class _Arguments(Sequence[str]):
+class _Arguments(MutableSequence[str]):
     """``sys.argv``: that of the process whose code runs."""
 
     def __init__(self, usual: list[str]) -> None:
@@ -123,6 +123,20 @@ class _Arguments(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         return self._own[index]
+
+    @overload
+    def __setitem__(self, index: int, value: str) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, value: Iterable[str]) -> None: ...
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._own[index] = value
+
+    def __delitem__(self, index: int | slice) -> None:
+        del self._own[index]
+
+    def insert(self, index: int, value: str) -> None:
+        """As that of ``sys.argv``."""
+        self._own.insert(index, value)
 
     def __len__(self) -> int:
         return len(self._own)

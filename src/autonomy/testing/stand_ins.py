@@ -8,26 +8,24 @@ use instead. What a program has taken before (``from time import time``) is out 
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import random
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from random import Random
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
 import outcome
 import trio
 
 from .._mixed.guest import GuestRun
-from . import calendars, folders, processes, shipping
+from . import calendars, draws, folders, outside, processes, shipping
 from .loops import join, run_in_loop
+from .outside import refusing
 
 T = TypeVar("T")
 EPOCH: Final = 1_767_225_600.0
@@ -69,9 +67,8 @@ def stand_ins(
             (time, "monotonic_ns", lambda: int(elapsed() * 1e9)),
             (time, "perf_counter", elapsed),
             (time, "perf_counter_ns", lambda: int(elapsed() * 1e9)),
+            *_other_clocks(wall, elapsed),
             (time, "sleep", _sleep),
-            (os, "urandom", chance.randbytes),
-            (random, "_urandom", chance.randbytes),  # what random.SystemRandom, and so `secrets`, draws from
             (trio.to_thread, "run_sync", run_in_step),
             (trio.lowlevel, "start_thread_soon", _run_now),  # asyncio's executor, within Trio
             (trio, "run", _run_trio),
@@ -80,10 +77,8 @@ def stand_ins(
             (GuestRun, "join", join),
             (trio.from_thread, "run", _run_from_thread),
             (trio.from_thread, "run_sync", _run_sync_from_thread),
-            (threading.Thread, "start", _refusing("a thread has a time of its own", "a plain handler, or to_thread")),
-            (subprocess.Popen, "__init__", _refusing("a process is outside", "another simulated host")),
-            (socket.socket, "connect", _refuse_socket),
-            (socket.socket, "bind", _refuse_socket),
+            *draws.stand_ins(chance, here.get),
+            *outside.stand_ins(),
             *processes.stand_ins(lines.write),
             *shipping.stand_ins(),
             *folders.stand_ins(),
@@ -91,6 +86,20 @@ def stand_ins(
         ):
             stack.enter_context(patch.object(target, name, stand_in))
         yield
+
+
+def _other_clocks(wall: Callable[[], float], elapsed: Callable[[], float]) -> list[tuple[object, str, object]]:
+    """Return stand-ins for clocks that are asked for by number, and for those of the processor, which stand still."""
+
+    def clock_gettime(clock: int) -> float:
+        return wall() if clock == time.CLOCK_REALTIME else elapsed()
+
+    return [
+        (time, "clock_gettime", clock_gettime),
+        (time, "clock_gettime_ns", lambda clock: int(clock_gettime(clock) * 1e9)),
+        *((time, name, lambda: 0.0) for name in ("process_time", "thread_time")),
+        *((time, name, lambda: 0) for name in ("process_time_ns", "thread_time_ns")),
+    ]
 
 
 class _Lines:
@@ -109,18 +118,6 @@ class _Lines:
         for line in whole:
             self._printed(host, line)
         return True
-
-
-def _refusing(why: str, instead: str) -> Callable[..., NoReturn]:
-    def refuse(*_: object, **__: object) -> NoReturn:
-        raise RuntimeError(f"not in a simulation: {why}. Use {instead}.")
-
-    return refuse
-
-
-def _refuse_socket(own: socket.socket, *_: object) -> NoReturn:
-    own.close()  # whoever opened it did not reckon with this
-    _refusing("a socket leads outside", "messages to another simulated host")()
 
 
 # --- threads, in step: while one runs nothing else does, so that nobody can tell who was faster
@@ -220,7 +217,7 @@ def _run_trio(async_fn: Callable[..., Awaitable[T]], *args: object, **options: A
 
 def _sleep(seconds: float) -> None:
     if getattr(_mine, "step", None) is None:
-        _refusing("time.sleep holds the whole zone", "await trio.sleep(…)")()
+        refusing("time.sleep holds the whole zone", "await trio.sleep(…)")()
     _run_from_thread(trio.sleep, seconds)
 
 
@@ -228,6 +225,6 @@ def _run_asyncio(coro: Coroutine[Any, Any, T], **options: object) -> T:
     del options
     if getattr(_mine, "step", None) is None:
         coro.close()  # or it would complain that nobody awaited it
-        _refusing("an asyncio loop has a time of its own", "await: what a handler awaits may be asyncio's")()
+        refusing("an asyncio loop has a time of its own", "await: what a handler awaits may be asyncio's")()
     result: T = _run_from_thread(run_in_loop, coro)
     return result
