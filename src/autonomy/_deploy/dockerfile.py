@@ -19,10 +19,11 @@ from pathlib import Path
 from .._sansio.spec import variable_problem
 from .recipe import CopyRule, Recipe
 from .strict_yaml import Place, read_small_file
+from .zone_keys import INSTRUCTIONS
 
 DOCKERFILE = "Dockerfile"
 MAX_BYTES = 64 * 1024
-_READ = "FROM, COPY, ENV, WORKDIR, ENTRYPOINT and CMD are"
+_READ = f"{', '.join([*INSTRUCTIONS][:-1])} and {[*INSTRUCTIONS][-1]} are"
 _ESCAPE = re.compile(r"#\s*escape\s*=", re.IGNORECASE)
 _PAIR = re.compile(r"([^\s=]+)=")
 _WHY = {

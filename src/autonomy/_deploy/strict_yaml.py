@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,7 +227,7 @@ def as_items(value: Value, what: str, *, such: str) -> tuple[Value, ...]:
     raise value.place.complaint(f"{what} must be a list with something in it, such as '{such}', got {_kind(value)}")
 
 
-def as_table(value: Value, what: str, keys: tuple[str, ...]) -> dict[str, Value]:
+def as_table(value: Value, what: str, keys: Collection[str]) -> dict[str, Value]:
     """Return what a mapping holds, none but `keys`."""
     if not isinstance(value, Table):
         raise value.place.complaint(f"{what} must be a mapping with the keys {', '.join(keys)}, got {_kind(value)}")

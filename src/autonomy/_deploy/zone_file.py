@@ -40,6 +40,7 @@ from .strict_yaml import (
     read_yaml,
     required,
 )
+from .zone_keys import CONTAINER_KEYS, POD_KEYS, ZONE_KEYS
 
 ZONE_FILE = "autonomy.yaml"
 _IMAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
@@ -112,7 +113,7 @@ class _Reader:
         self._containers: list[list[Place]] = []
 
     def zone(self, value: Value) -> ZoneSpec:
-        table = as_table(value, "a zone file", ("name", "pods"))
+        table = as_table(value, "a zone file", ZONE_KEYS)
         name = _named(required(table, "name", "a zone file", value), "the zone's name", zone_name_problem)
         pods = required(table, "pods", "a zone file", value)
         spec = ZoneSpec(name, tuple(map(self._pod, as_items(pods, "pods", such="- name: main-pod"))))
@@ -126,7 +127,7 @@ class _Reader:
         return spec
 
     def _pod(self, value: Value) -> PodSpec:
-        table = as_table(value, "a pod", ("name", "size", "public", "clones", "containers"))
+        table = as_table(value, "a pod", POD_KEYS)
         name = _named(required(table, "name", "a pod", value), "a pod's name", pod_name_problem)
         what = f"pod {name!r}"
         self._containers.append([])
@@ -141,7 +142,7 @@ class _Reader:
         )
 
     def _container(self, value: Value) -> ContainerSpec:
-        table = as_table(value, "a container", ("name", "image", "env"))
+        table = as_table(value, "a container", CONTAINER_KEYS)
         name = _named(required(table, "name", "a container", value), "a container's name", container_name_problem)
         self._containers[-1].append(value.place)
         what = f"container {name!r}"
