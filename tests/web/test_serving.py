@@ -96,6 +96,29 @@ async def test_a_log_is_served_as_its_bytes_are(client: httpx.AsyncClient, zone:
     assert log.headers["content-type"] == "text/plain; charset=utf-8"
 
 
+async def test_a_pod_is_found_by_what_people_call_it_if_no_other_is_called_so(
+    client: httpx.AsyncClient, zone: FolderZone
+) -> None:
+    names = ["shop-1", "main-pod-abc-x1", "runner-pod-abc-x2", "runner-pod-abc-x3"]
+    labels = ["", "main-pod", "runner-pod-0", "runner-pod-1"]
+    pods = ["shop", "main-pod", "runner-pod", "runner-pod"]
+    zone.there = [
+        PodView(n, pod, ("main",), "ready", label=label) for n, pod, label in zip(names, pods, labels, strict=True)
+    ]
+    for name in names:
+        zone.write(name, name)
+
+    asked = [*names, "main-pod", "runner-pod-1", "shop"]
+    logs = [(await client.get(f"/pods/{name}/containers/main?follow=false")).text for name in asked]
+    several = await client.get("/pods/runner-pod/containers/main")
+
+    assert logs == [*names, "main-pod-abc-x1", "runner-pod-abc-x3", "shop-1"]
+    assert (several.status_code, several.text.strip()) == (
+        404,
+        "there are 2 pods 'runner-pod': runner-pod-0, runner-pod-1",
+    )
+
+
 async def test_a_container_that_has_written_nothing_has_an_empty_log(client: httpx.AsyncClient) -> None:
     log = await client.get("/pods/runner-pod-1/containers/proxy?follow=false")
 

@@ -21,7 +21,7 @@ import trio
 
 from .conversation import TEXT, Conversation, Refused, Request, Send
 from .feed import POLL, LogFeed, parse_seen
-from .source import ZoneLogs
+from .source import PodView, ZoneLogs
 from .tail import PIECE, Tail
 
 _FOLLOWERS: Final = 64
@@ -84,10 +84,20 @@ class Site:
         ]
         return json.dumps(pods).encode() + b"\n"
 
-    async def _log(self, conversation: Conversation, name: str, container: str, *, is_followed: bool) -> None:
-        pod = next((pod for pod in self.source.pods() if pod.name == name), None)
-        if pod is None:
+    def _pod(self, name: str) -> PodView:
+        """Return the pod of a name: its own, or what people call it if no other one is called so."""
+        pods = self.source.pods()
+        called = [pod for pod in pods if pod.name == name] or [pod for pod in pods if name in (pod.pod, pod.label)]
+        if not called:
             raise Refused(404, f"there is no pod {name!r:.80}; /api/pods lists those there are")
+        if len(called) > 1:
+            names = ", ".join(pod.label or pod.name for pod in called)
+            raise Refused(404, f"there are {len(called)} pods {name!r:.80}: {names:.400}")
+        return called[0]
+
+    async def _log(self, conversation: Conversation, name: str, container: str, *, is_followed: bool) -> None:
+        pod = self._pod(name)
+        name = pod.name
         if container not in pod.containers:
             names = ", ".join(pod.containers)
             raise Refused(404, f"pod {name!r:.80} has no container {container!r:.80}; it has {names:.400}")
