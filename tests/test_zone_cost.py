@@ -103,6 +103,7 @@ def test_a_zone_of_fifty_nodes_and_ten_thousand_names_holds(monkeypatch: pytest.
     print(  # noqa: T201  # the figures are what it is run for
         f"{nodes} nodes, {count} names: {cost.messages / count:.2f} messages and {cost.bytes / count:.0f} bytes a name "
         f"at the directory, {cost.seconds / count * 1000:.2f} ms of computing a name for all, "
+        f"{cost.messages / nodes:.0f} messages and {cost.seconds / nodes * 1000:.0f} ms a node, "
         f"{memory_of(nodes, names):.0f} bytes of memory a name in the directory"
     )
     assert cost.messages < 3 * count

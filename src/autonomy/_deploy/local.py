@@ -42,14 +42,13 @@ from .images import keep_image
 from .node_files import NodeFiles
 from .pods import Pod, fingerprint
 from .recipe import CopyRule, Recipe
+from .renewing import keep_renewing
 from .state import ContainerState, Deployment, KeptImage, PodState, ZonePhase, ZoneState
 
 _log = get_logger("zone")
 RUNNER_PROGRAM = ("python", "-c", "from autonomy import Node; Node.start()")
 AUTHORITY_PROGRAM = RUNNER_PROGRAM
 """It is told by its node file that it keeps the directory."""
-RENEW_EVERY = 4 * 3600.0
-"""Seconds; certificates and lists of what was revoked are good for a day."""
 
 
 class LocalZone:
@@ -184,7 +183,7 @@ class LocalZone:
         )
         self._authority = Container(program, self.state.authority, self._notice, self._patience, self._held)
         self._nursery.start_soon(self._authority.run)
-        self._nursery.start_soon(self._keep_renewing)
+        self._nursery.start_soon(keep_renewing, self.renew)
 
     async def _stop_pods(self, pods: Sequence[Pod]) -> None:
         files = self._files
@@ -232,14 +231,6 @@ class LocalZone:
     def _notice(self) -> None:
         self._something.set()
         self._something = trio.Event()
-
-    async def _keep_renewing(self) -> None:
-        while True:
-            await trio.sleep(RENEW_EVERY)
-            try:
-                await self.renew()
-            except Exception as error:  # noqa: BLE001  # a full disk must not end a zone whose certificates are good yet
-                _log.exception("certificates could not be renewed", error)
 
 
 def _failures(pods: Sequence[Pod]) -> str:
