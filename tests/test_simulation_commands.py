@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from autonomy.testing import Simulation, Story, search
+from autonomy.testing import Fault, Simulation, Story, search
 from autonomy.testing.__main__ import main
 
 from .leases import leases
@@ -49,6 +49,12 @@ def unsteady(sim: Simulation) -> None:
     sim.node("a")
     sim.node("b")
     sim.run(scenario)
+
+
+def tells_of_nobody(sim: Simulation) -> None:
+    """Tell of a host that is not there."""
+    sim.apply(Story((Fault("crash", ("tpyo",), 1, 1),)))
+    sim.run()
 
 
 def in_a_shell(*words: str) -> subprocess.CompletedProcess[str]:
@@ -146,6 +152,9 @@ def test_what_differs_between_two_processes_is_shown(capsys: pytest.CaptureFixtu
         (["replay", f"{HERE}:HERE"], "no function"),
         (["replay", BUGGY, "--story", "no-such.story"], "no-such.story"),
         (["sweep", BUGGY, "--jobs", "0"], "at least one"),
+        (["replay", BUGGY, "--shrink", "--save", "no-such/one.story"], "--save no-such/one.story: there is no folder"),
+        (["replay", BUGGY, "--report", "no-such/run.html"], "--report no-such/run.html: there is no folder"),
+        (["replay", f"{HERE}:tells_of_nobody"], "did not run the simulation that it was given: ValueError: there is no"),
         (["check-determinism", "no.such:play", "--seeds", "1"], "could not be run"),
     ],
 )

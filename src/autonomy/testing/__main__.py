@@ -87,6 +87,9 @@ def _seeds(words: str) -> range:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    for option, path in (("--save", options.save), ("--report", options.report)):
+        if path is not None and not path.parent.is_dir():  # now: what is found would be lost
+            raise ValueError(f"{option} {path}: there is no folder {str(path.parent)!r}")
     story = Story.load(options.story) if options.story else None
     play = load(options.target)
     performance = perform(play, options.seed, story)

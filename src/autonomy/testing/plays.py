@@ -70,7 +70,8 @@ def perform(play: Play, seed: int | None = None, story: Story | None = None) -> 
     except Exception as raised:  # noqa: BLE001  # whatever a program raises is what is looked for
         error = raised
     if sim.report is None:
-        raise ValueError(f"{play!r} did not run the simulation that it was given") from error
+        why = "" if error is None else f": {type(error).__name__}: {error}"
+        raise ValueError(f"{play!r} did not run the simulation that it was given{why}") from error
     return Performance(sim.story, sim.report, error)
 
 

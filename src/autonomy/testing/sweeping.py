@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from .faults import Story
@@ -32,7 +33,7 @@ def load(target: str) -> Play:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"there is no {target!r}: {error}") from error
+        raise ValueError(f"there is no {target!r}: {error}. It is imported from {str(Path.cwd())!r}.") from error
     if not callable(found):
         raise ValueError(f"{target!r} is no function that takes a Simulation")
     play: Play = found
