@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -68,7 +69,7 @@ def test_all_promises_hold_in_fifty_zones_for_three_minutes() -> None:
 
 @pytest.mark.soak
 def test_all_promises_hold_in_a_thousand_zones() -> None:
-    run_all(THOUSAND, jobs=2)
+    run_all(THOUSAND, jobs=os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize("plant", BUGS)

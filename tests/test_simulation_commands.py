@@ -154,7 +154,10 @@ def test_what_differs_between_two_processes_is_shown(capsys: pytest.CaptureFixtu
         (["sweep", BUGGY, "--jobs", "0"], "at least one"),
         (["replay", BUGGY, "--shrink", "--save", "no-such/one.story"], "--save no-such/one.story: there is no folder"),
         (["replay", BUGGY, "--report", "no-such/run.html"], "--report no-such/run.html: there is no folder"),
-        (["replay", f"{HERE}:tells_of_nobody"], "did not run the simulation that it was given: ValueError: there is no"),
+        (
+            ["replay", f"{HERE}:tells_of_nobody"],
+            "did not run the simulation that it was given: ValueError: there is no",
+        ),
         (["check-determinism", "no.such:play", "--seeds", "1"], "could not be run"),
     ],
 )
