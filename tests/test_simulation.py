@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from autonomy import Node, NodeDown
-from autonomy.testing import Fault, Simulation, SimulationFailed, Story
+from autonomy import Context, Node, NodeDown
+from autonomy.testing import Fault, Simulation, SimulationFailed, Story, standstill
 
 from .simulated import Counter, bank, small_zone, troubled, troubles
 
@@ -151,3 +151,42 @@ def test_two_hosts_of_one_name_are_refused() -> None:
 
     with pytest.raises(ValueError, match="bank"):
         sim.node("bank", lambda node: node.start_worker("counter", Counter()))
+
+
+class Spins:
+    """Runs on for some turns at a time."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+
+    async def handle_message(self, context: Context, message: str) -> None:
+        for _ in range(3):
+            for _ in range(self._turns):
+                await trio.lowlevel.checkpoint()
+            await trio.sleep(1)
+        await context.reply("done")
+
+
+def spun(turns: int) -> list[str]:
+    replies: list[str] = []
+
+    async def main(node: Node) -> None:
+        await node.start_worker("spinner", Spins(turns))
+        await trio.sleep(3)
+        replies.append(await node.send_and_receive("spinner", "go on"))
+
+    sim = Simulation(1)
+    sim.node("a", main)
+    sim.run(until=10)
+    return replies
+
+
+def test_who_runs_on_and_never_waits_is_named_instead_of_holding_the_run_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standstill, "TURNS", 2000)
+
+    assert spun(turns=1500) == ["done"]
+    with pytest.raises(SimulationFailed, match=r"virtual time stands still, .*: spinner@a") as caught:
+        spun(turns=10**9)
+    assert caught.value.report.ended_at == 3

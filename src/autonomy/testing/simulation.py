@@ -39,6 +39,7 @@ from .odd_turns import OddTurns
 from .programs import Program
 from .runs import Report, SimulationFailed
 from .stand_ins import EPOCH, here, stand_ins
+from .standstill import Standstill
 from .streams import BYTES, secured
 from .verbs import Mended
 from .zones import SimulatedZone
@@ -416,8 +417,15 @@ class Simulation(CertificateVerbs):
 
     async def _tell(self, scenario: Scenario | None, until: float) -> None:
         self._calm = trio.Event()
+        stuck: list[str] = []
         async with trio.open_nursery() as self._nursery:
             nursery = self._nursery
+
+            def stop(who: str) -> None:
+                stuck.append(who)
+                nursery.cancel_scope.cancel()
+
+            trio.lowlevel.add_instrument(Standstill(stop))
             for host in self._hosts.values():
                 nursery.start_soon(host.live, self._open, self._introduce, name=host.name)
             nursery.start_soon(self._check_for_ever)
@@ -431,6 +439,11 @@ class Simulation(CertificateVerbs):
                 raise AssertionError(f"{name} has not become true when the run was over, after {until:g} s")
             self._check()
             nursery.cancel_scope.cancel()
+        for who in stuck:
+            raise AssertionError(
+                f"virtual time stands still, for somebody runs on without waiting: {who}. Is there a loop around "
+                "trio.sleep(0)? Let it wait for something, or for some time."
+            )
 
     async def _wait_until_true(
         self, condition: Callable[[Simulation], object], within: float, waits: dict[str, None]
