@@ -35,7 +35,9 @@ def simulation(request: pytest.FixtureRequest) -> Simulation:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say how a failure is made again."""
     report = yield
     made = item.stash.get(_SIMULATION, None)
@@ -43,5 +45,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         lines = f"again: pytest {item.nodeid!r} --simulation-seed={made.seed}"
         if len(made.story):
             lines += f"\nstory:\n{made.story}"
+        if made.report is not None and call.excinfo is not None and type(call.excinfo.value) is AssertionError:
+            lines = f"{made.report.story()}\n{lines}"  # it came after the run, and does not tell it itself
         report.sections.append(("simulation", lines))
     return report

@@ -57,6 +57,12 @@ def tells_of_nobody(sim: Simulation) -> None:
     sim.run()
 
 
+def wrong_in_the_end(sim: Simulation) -> None:
+    """Run well, and find out later."""
+    steady(sim)
+    raise ValueError("the books do not balance")
+
+
 def in_a_shell(*words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, "-m", "autonomy.testing", *words]
@@ -66,6 +72,17 @@ def in_a_shell(*words: str) -> subprocess.CompletedProcess[str]:
 def test_a_seed_is_replayed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", f"{HERE}:steady", "--seed", "7"]) == 0
     assert "seed 7: passed" in capsys.readouterr().out
+
+
+def test_what_is_found_after_the_run_is_told_with_the_same_story(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", f"{HERE}:wrong_in_the_end", "--seed", "5"]) == 1
+
+    first, *_, last = (told := capsys.readouterr().out).splitlines()
+    assert first == "ValueError: the books do not balance"
+    assert "seed 5, virtual time " in told
+    assert "\nlast moments:\n" in told
+    assert "\nagain: AUTONOMY_SIM_SEED=5\nstory:\nat " in told
+    assert ": reset " in last
 
 
 def test_a_replay_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,11 @@ def test_fails(simulation):
         raise ValueError("the books do not balance")
     simulation.run(scenario)
 
+def test_is_wrong_in_the_end(simulation):
+    simulation.node("a")
+    simulation.run(until=3)
+    assert False
+
 async def test_with_pytest_trio(autojump_clock):
     await trio.sleep(1000)
 
@@ -66,6 +71,15 @@ def test_a_failure_prints_the_seed_and_the_story_that_make_it_again(tmp_path: Pa
 
     stories = [re.findall(r"^at .*: crash a$", text, re.MULTILINE) for text in (told, once_more)]
     assert stories[0] == stories[1] != []
+
+
+@pytest.mark.slow
+def test_what_is_found_after_the_run_is_told_with_its_last_moments(tmp_path: Path) -> None:
+    told = pytest_in(tmp_path, "-k", "in_the_end", "--simulation-seed=7")
+
+    assert "seed 7, virtual time 3.0000\nfaults:\n" in told
+    assert told.count("last moments:") == 1
+    assert "--simulation-seed=7\n" in told
 
 
 @pytest.mark.slow

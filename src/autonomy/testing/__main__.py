@@ -19,6 +19,7 @@ from time import monotonic
 from .arguments import SEED
 from .faults import Story
 from .plays import Performance, perform, shrink
+from .runs import SimulationFailed, told
 from .sweeping import Result, difference, load, never, perturbed, sweep
 
 EXAMPLE = f"{__package__}.example_zone:play"
@@ -106,7 +107,9 @@ def _replay(options: argparse.Namespace) -> int:
 def _told(performance: Performance) -> str:
     if performance.error is None:
         return f"{performance}, {_faults(len(performance.story))}, {performance.report.ended_at:.1f} virtual seconds"
-    return str(performance.error)
+    if isinstance(performance.error, SimulationFailed):
+        return str(performance.error)
+    return told(performance.error, performance.report, performance.story)  # it came after the run
 
 
 def _faults(count: int) -> str:

@@ -76,3 +76,9 @@ class Report:
     def save(self, path: str | os.PathLike[str], *, failure: str = "") -> None:
         """Write the run as a picture, one HTML file; see `write_report`."""
         write_report(path, self, failure=failure)
+
+
+def told(cause: BaseException, report: Report, story: Story | None) -> str:
+    """Return what went wrong, what happened before, and what repeats it, for people."""
+    text = f"{type(cause).__name__}: {cause}\n{report.story()}\nagain: {report.again}"
+    return text if story is None else f"{text}\nstory:\n{story}"

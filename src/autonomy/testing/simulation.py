@@ -37,7 +37,7 @@ from .moments import Moments
 from .network import LATENCY, Latency, Network, address_of
 from .odd_turns import OddTurns
 from .programs import Program
-from .runs import Report, SimulationFailed
+from .runs import Report, SimulationFailed, told
 from .stand_ins import EPOCH, here, stand_ins
 from .standstill import Standstill
 from .streams import BYTES, secured
@@ -352,10 +352,7 @@ class Simulation(CertificateVerbs):
         except Exception as error:  # noqa: BLE001  # whatever a program raises, with its story
             self.report = self._report()
             cause = _innermost(error)
-            text = f"{type(cause).__name__}: {cause}\n{self.report.story()}\nagain: {self.report.again}"
-            if self._story is not None:
-                text += f"\nstory:\n{self._story}"
-            raise SimulationFailed(text, self.report, self.story) from cause
+            raise SimulationFailed(told(cause, self.report, self._story), self.report, self.story) from cause
         self.report = self._report()
         return self.report
 
