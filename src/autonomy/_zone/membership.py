@@ -7,6 +7,7 @@ follows who comes and goes. When the directory is away both try again, and what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import msgspec
@@ -217,19 +218,20 @@ class Membership:
 
     async def open(self, nursery: trio.Nursery) -> None:
         """Enter the zone; returns when that is done and it is known who else is there, or goes on without."""
-        nursery.start_soon(self._run)
+        nursery.start_soon(self._run, self._directory.open(self._seat))
         with trio.move_on_after(_PATIENCE):
             while not self._epoch and not self._is_leaving:
                 await self._changed.park()
             return
         _log.warning("the zone's directory does not answer; this node goes on alone until it does", node=self.me.name)
 
-    async def _run(self) -> None:
-        async with self._directory.open(self._seat) as client:
+    async def _run(self, opening: AbstractAsyncContextManager[DirectoryClient]) -> None:
+        async with opening as client:
             self._client = client
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep, client)
                 nursery.start_soon(self._follow, client)
+                await trio.sleep_forever()  # workers of a node that has left look names up until they have finished
 
     async def _keep(self, client: DirectoryClient) -> None:
         """Be in the directory, with all names."""
