@@ -63,5 +63,5 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("$(TOO_OLD)" % v)'
 	@echo "Building $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[cli,fastapi,testing,tests,tools,docs]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[cli,etcd,fastapi,testing,tests,tools,docs]'
 	@touch $@

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio.testing
@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from autonomy import Node, open_node
 from autonomy.directory import EmbeddedDirectory
+from tests.directory.etcd_server import EtcdServer, etcd
 from tests.zone import FaultyNetwork, on
 from tests.zoned import Three, zone
 
@@ -39,3 +40,10 @@ async def late(autojump_clock: MockClock, network: FaultyNetwork, three: Three) 
     """Another node of their zone, which is starting."""
     async with on(network, "late", directory=EmbeddedDirectory("main", "wss://main:1"), ready=False) as node:
         yield node
+
+
+@pytest.fixture(scope="session")
+def etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """An etcd that nobody kills: each test has a zone of its own there."""
+    with etcd(tmp_path_factory.mktemp("etcd")) as server:
+        yield server

@@ -247,6 +247,10 @@ class Seat(Protocol):
     def incarnation(self) -> str:
         """Id of this start of it."""
 
+    @property
+    def zone(self) -> str:
+        """What tells its zone from others that are kept in the same place: `ZoneInfo.key`; perhaps nothing."""
+
     async def ask(self, address: str, message: str, timeout: float) -> str:
         """Send a request to another node, and return the reply; errors as `Node.send_and_receive`."""
 

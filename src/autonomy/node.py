@@ -44,6 +44,7 @@ from ._zone.remote import RemoteNode, View
 from ._zone.seat import NodeSeat
 from ._zone.unpacking import unpack
 from .abc import Allow, Directory, OnConflict, Transport
+from .directory import directory_at
 from .errors import CodeRefused
 from .identity import Credentials
 
@@ -356,7 +357,7 @@ class Node(Calls):
         address = zone.address or self._address or ""
         if address and is_everywhere(address):
             raise ValueError(f"others cannot reach a node at {address}: say where they can, ZoneInfo(address=…)")
-        seat = NodeSeat(self.name, self.incarnation, self, self._system, remoting.introduce, remoting.down)
+        seat = NodeSeat(self.name, self.incarnation, zone.key, self, self._system, remoting.introduce, remoting.down)
         me = Member(
             self.name,
             self.incarnation,
@@ -489,7 +490,7 @@ def open_node(
     rights: Rights = RIGHTS,
     code: CodePolicy = NO_CODE,
     zone: ZoneInfo | None = None,
-    directory: Directory | None = None,
+    directory: Directory | str | None = None,
     ready: bool = True,
     transport: Transport | None = None,
     drain_timeout: float = 10.0,
@@ -514,8 +515,8 @@ def open_node(
         rights: What other nodes may do here.
         code: Which code it takes from those that `rights` let ship.
         zone: The zone that it belongs to, and its place there.
-        directory: Where the nodes of that zone, and the names of their workers, are found: the same for all of them.
-            See `autonomy.directory`. Without one, nodes are reached that were introduced by `Node.connect`.
+        directory: Where the nodes of that zone, and the names of their workers, are found, or its URL: the same for
+            all; see `autonomy.directory`. Without one, nodes are reached that were introduced by `Node.connect`.
         ready: Whether its names are complete from the start. False: when `Node.ready` is called, or after 10 s; until
             then whoever looks for a name that nobody has waits for it.
         transport: How links come about, in place of websockets; for tests and simulations.
@@ -523,8 +524,7 @@ def open_node(
         default_timeout: Seconds, wherever a call is given no timeout.
         max_message_bytes: Upper bound of a message once encoded.
         threads: How many plain ``def`` handlers may run at once.
-        stall_warning: Seconds that an async handler may hold the node before its stack is logged; None for no watchdog
-            and no thread.
+        stall_warning: Seconds that an async handler may hold the node before its stack is logged; None for no watchdog.
         slice_clock: Seconds, to measure how long a worker or sender runs on before it lets others run.
         new_incarnation: Makes the id of this start.
 
@@ -554,9 +554,10 @@ def open_node(
         zone=zone,
         ready=ready,
     )
+    place = directory_at(directory) if isinstance(directory, str) else directory
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
     opening = opened(
-        lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials, directory)
+        lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials, place)
     )
     return _host.machine.get().opening(options, opening)

@@ -6,8 +6,11 @@ import pytest
 import trio.testing
 
 from .check_directory import CHECKS, RIVALS, Check, check_directory, run_check
-from .world import embedded_world, memory_world
+from .etcd_server import EtcdServer, needs_etcd
+from .world import LEASE_IN_ETCD, embedded_world, etcd_world, memory_world
 
+LEASES = {"who_renews_its_lease_stays": 2.0, "many_names_are_published_at_once": 10.0}
+"""Of checks that last for many leases, or for one however long they take."""
 each_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 
 
@@ -23,3 +26,12 @@ async def test_of_two_starts_of_one_node(check: Check, autojump_clock: trio.test
 @each_check
 async def test_embedded_in_a_node(check: Check, autojump_clock: trio.testing.MockClock) -> None:
     await run_check(check, embedded_world)
+
+
+@needs_etcd
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.parametrize("check", CHECKS + RIVALS, ids=lambda check: check.__name__)
+async def test_in_etcd(check: Check, etcd_server: EtcdServer) -> None:
+    lease = LEASES.get(check.__name__, LEASE_IN_ETCD)
+    await run_check(check, lambda: etcd_world(f"etcd://127.0.0.1:{etcd_server.port}", lease))

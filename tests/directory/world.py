@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import uuid4
 
 import trio
 
@@ -13,12 +14,15 @@ from autonomy._sansio.members import Member
 from autonomy._sansio.roster import Standing
 from autonomy._zone.seat import NodeSeat
 from autonomy.abc import Directory, DirectoryClient
-from autonomy.directory import EmbeddedDirectory, MemoryDirectory
+from autonomy.directory import EmbeddedDirectory, EtcdDirectory, MemoryDirectory
 from autonomy.errors import DirectoryUnavailable
 from autonomy.node import Node
 from tests.zone import FaultyNetwork, on
 
 T = TypeVar("T")
+LEASE_IN_ETCD = 3.0
+LATE = 0.7
+"""Seconds: short, for etcd's clock is the real one. Etcd ends leases half a second after they ran out, at most."""
 
 
 @dataclass
@@ -83,17 +87,17 @@ class World:
     patience: float = 1.0
 
 
-def seat_of(node: Node) -> NodeSeat:
+def seat_of(node: Node, zone: str = "") -> NodeSeat:
     """Return a node as its directory needs it."""
     remoting = node._remoting
     assert remoting is not None
-    return NodeSeat(node.name, node.incarnation, node, node._system, remoting.introduce, remoting.down)
+    return NodeSeat(node.name, node.incarnation, zone, node, node._system, remoting.introduce, remoting.down)
 
 
 @asynccontextmanager
-async def visiting(network: FaultyNetwork, directory: Directory, name: str) -> AsyncGenerator[Visitor]:
+async def visiting(network: FaultyNetwork, directory: Directory, name: str, zone: str = "") -> AsyncGenerator[Visitor]:
     """Open a node, and a directory as that one uses it."""
-    async with on(network, name, listen=None) as node, directory.open(seat_of(node)) as client:
+    async with on(network, name, listen=None) as node, directory.open(seat_of(node, zone)) as client:
         yield Visitor(client, Member(name, node.incarnation))
 
 
@@ -118,3 +122,15 @@ def embedded_world() -> World:
             yield lambda name: visiting(network, directory, name)
 
     return World(opened)
+
+
+def etcd_world(url: str, lease: float = LEASE_IN_ETCD) -> World:
+    """Return a world with a zone of its own in an etcd; for real time, which its leases are in."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Enter]:
+        network, directory, zone = FaultyNetwork(), EtcdDirectory(url), f"z{uuid4().hex}"
+        directory.lease = directory.starting = lease
+        yield lambda name: visiting(network, directory, name, zone)
+
+    return World(opened, lease + LATE, lease, patience=0.45)

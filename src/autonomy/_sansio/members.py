@@ -59,6 +59,11 @@ class ZoneInfo:
         """What full names of its nodes begin with, before their short names; perhaps nothing."""
         return prefix_of(self.cluster, self.name)
 
+    @property
+    def key(self) -> str:
+        """What tells the zone from others: ``NAME``, or ``CLUSTER.NAME``; nothing for a zone without a name."""
+        return f"{self.cluster}.{self.name}".removeprefix(".") if self.name else ""
+
 
 def prefix_of(cluster: str | None, zone: str | None) -> str:
     """Return what full names begin with: ``{cluster}-{zone}-``, as far as these are known."""

@@ -28,7 +28,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         zone: The zone's name.
         cluster: The cluster's name.
         credentials: Folder with its credentials, which are written anew long before they end.
-        directory: Which node keeps the directory; it may be this one.
+        directory: Which node keeps the directory, and it may be this one; or the directory's URL.
         listen: Where it listens; port 0 for any that is free.
         address: Where others reach it; empty if that is where it listens.
         pod: Its pod; empty for a node that is no container.
@@ -44,7 +44,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     zone: str
     cluster: str
     credentials: str
-    directory: DirectoryPlace
+    directory: DirectoryPlace | str
     listen: str = "wss://127.0.0.1:0"
     address: str = ""
     pod: str = ""

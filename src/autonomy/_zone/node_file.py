@@ -10,7 +10,7 @@ import trio
 
 from .. import logs
 from .._sansio.node_file import NodeFile
-from ..directory import EmbeddedDirectory
+from ..directory import EmbeddedDirectory, directory_at
 from ..errors import IdentityError
 from ..identity import Credentials
 
@@ -34,7 +34,7 @@ class DeployedNode:
         try:
             self.file = msgspec.json.decode(Path(path).read_bytes(), type=NodeFile)
             self.options = self._options()
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise ValueError(f"environment variable AUTONOMY_NODE_FILE: {path}: {error}") from None
 
     def _options(self) -> dict[str, Any]:
@@ -46,7 +46,9 @@ class DeployedNode:
             "credentials": self._credentials,
             "listen": file.listen,
             "zone": file.zone_info,
-            "directory": EmbeddedDirectory(file.directory.node, file.directory.address),
+            "directory": directory_at(file.directory)
+            if isinstance(file.directory, str)
+            else EmbeddedDirectory(file.directory.node, file.directory.address),
             "rights": file.rights,
             "code": file.code,
         }

@@ -16,6 +16,7 @@ class NodeSeat:
     Args:
         name: Its full name.
         incarnation: Id of this start of it.
+        zone: What tells its zone from others.
         calls: What it sends by.
         system: Where its workers are.
         introduce: Says where another node listens.
@@ -26,6 +27,7 @@ class NodeSeat:
         self,
         name: str,
         incarnation: str,
+        zone: str,
         calls: Calls,
         system: ActorSystem,
         introduce: Callable[[str, str], None],
@@ -33,6 +35,7 @@ class NodeSeat:
     ) -> None:
         self._name = name
         self._incarnation = incarnation
+        self._zone = zone
         self._calls = calls
         self._system = system
         self.introduce = introduce
@@ -47,6 +50,11 @@ class NodeSeat:
     def incarnation(self) -> str:
         """Id of this start of it."""
         return self._incarnation
+
+    @property
+    def zone(self) -> str:
+        """What tells its zone from others that are kept in the same place."""
+        return self._zone
 
     async def ask(self, address: str, message: str, timeout: float) -> str:
         """Send a request to another node, and return the reply; see `abc.Seat`."""
