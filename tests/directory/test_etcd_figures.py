@@ -1,4 +1,7 @@
-"""What a directory in etcd costs in time: figures to look at, with bounds that only a mistake would pass."""
+"""What a directory in etcd costs in time: figures to look at, with bounds that only a mistake would pass.
+
+``make soak ARGS="-s tests/directory/test_etcd_figures.py"`` prints them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.zone_in_etcd import tell
 from .etcd_server import EtcdServer, needs_etcd
 from .world import Visitor, visiting
 
-pytestmark = [pytest.mark.network, pytest.mark.slow, needs_etcd]
+pytestmark = [pytest.mark.network, pytest.mark.soak, needs_etcd]
 
 
 async def timed(call: Callable[[int], Awaitable[object]], times: int) -> list[float]:

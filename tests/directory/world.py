@@ -19,6 +19,8 @@ from autonomy.errors import DirectoryUnavailable
 from autonomy.node import Node
 from tests.zone import FaultyNetwork, on
 
+from .fake_etcd import FakeEtcd
+
 T = TypeVar("T")
 LEASE_IN_ETCD = 3.0
 LATE = 0.7
@@ -120,6 +122,17 @@ def embedded_world() -> World:
         network, directory = FaultyNetwork(), EmbeddedDirectory("main", "wss://main:1")
         async with on(network, "main") as main, directory.open(seat_of(main)):
             yield lambda name: visiting(network, directory, name)
+
+    return World(opened)
+
+
+def fake_etcd_world() -> World:
+    """Return a world with a fake of an etcd; for virtual time."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Enter]:
+        network, directory = FaultyNetwork(), EtcdDirectory("etcd://fake:1", transport=FakeEtcd().transport)
+        yield lambda name: visiting(network, directory, name, "z")
 
     return World(opened)
 
