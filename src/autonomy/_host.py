@@ -51,6 +51,7 @@ class Environment:
     log_levels: str
     logging: bool
     node_file: str | None = None
+    health: str | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:
@@ -68,6 +69,7 @@ class Environment:
             log_levels=given("AUTONOMY_LOG_LEVEL") or "INFO",
             logging=given("AUTONOMY_LOGGING") != "0",
             node_file=given("AUTONOMY_NODE_FILE"),
+            health=given("AUTONOMY_HEALTH"),
         )
 
     def waits(self, wanted: bool) -> bool:  # noqa: FBT001  # the value in question

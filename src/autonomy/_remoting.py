@@ -163,3 +163,15 @@ class Remoting:
 def secure_transport(credentials: Credentials) -> WebSocketTransport:
     """Return what links nodes of a zone by websockets over mutual TLS."""
     return WebSocketTransport(Security(*both_ways(credentials)))
+
+
+def check_credentials(credentials: object, name: str | None, *, needed: bool) -> None:
+    """Check that a node may be called `name` (None for whatever they say) with these credentials, or with none."""
+    if credentials is None:
+        if needed:
+            raise ValueError("a node that listens, or is in a zone, needs credentials=…")
+        return
+    if not isinstance(credentials, Credentials):
+        raise TypeError(f"credentials must be autonomy.identity.Credentials, got {credentials!r:.80}")
+    if name not in (None, credentials.name):
+        raise ValueError(f"the node is to be called {name!r:.300}, but its certificate is that of {credentials.name!r}")

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 import trio
@@ -25,7 +26,7 @@ from ._links.addresses import is_everywhere
 from ._mixed.mixture import Mixture
 from ._mixed.worlds import both, pause
 from ._opening import Crash, opened
-from ._remoting import Remoting, secure_transport
+from ._remoting import Remoting, check_credentials, secure_transport
 from ._sansio.address import check_node_name
 from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay
 from ._sansio.keepalive import LIVENESS, Liveness
@@ -37,6 +38,7 @@ from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
 from ._sansio.rights import RIGHTS, Rights, matches
 from ._sansio.shipment import NO_CODE, CodePolicy
 from ._serving import GRACE, HttpServer, serving
+from ._web.health import serve_health
 from ._zone.management import ManagementWorker
 from ._zone.membership import Membership
 from ._zone.node_file import DeployedNode
@@ -102,6 +104,7 @@ class Node(Calls):
         self._ready = trio.Event()
         self._on_ready: Callable[[], object] | None = None
         self._address: str | None = None
+        self._health: str | None = None
         self._credentials = credentials
         self._remoting: Remoting | None = None
         if transport is not None:
@@ -148,6 +151,11 @@ class Node(Calls):
     def address(self) -> str | None:
         """Where this node listens for others, ``wss://HOST:PORT``; None if it does not."""
         return self._address
+
+    @property
+    def health(self) -> str | None:
+        """Where this node says how it is, ``http://HOST:PORT``; None if it does not."""
+        return self._health
 
     @property
     def zone(self) -> ZoneInfo | None:
@@ -326,6 +334,10 @@ class Node(Calls):
         else:
             await self._left.wait()
 
+    @property
+    def _is_ready(self) -> bool:
+        return not self._leaving and (self._options.ready or self._ready.is_set())
+
     def _leave(self) -> None:
         if self._leaving:
             return
@@ -344,6 +356,10 @@ class Node(Calls):
         self._left.set()
 
     async def _listen(self) -> None:
+        if self._options.health is not None:
+            # Before all else: a node that waits for its directory is alive, and not ready.
+            host, port = self._options.health
+            self._health = await self._nursery.start(partial(serve_health, host, port, lambda: self._is_ready))
         if self._remoting is None:
             return
         self._address = await self._remoting.open(self._options.listen)
@@ -434,7 +450,7 @@ class Node(Calls):
             ``AUTONOMY_WAIT_UNTIL_INTERRUPTED``: ``1/true/yes/on``, or anything else for no; stronger than the
             parameter. ``CLUSTER``, ``ZONE``: First parts of the node's full name. ``AUTONOMY_LOG_LEVEL``: ``INFO``, or
             ``node=DEBUG,worker=WARNING``. ``AUTONOMY_LOGGING=0``: leave logging alone. ``AUTONOMY_NODE_FILE``: What a
-            node that was deployed is told of its zone.
+            node that was deployed is told of its zone. ``AUTONOMY_HEALTH``: As the option `health`, and stronger.
 
         Raises:
             TypeError, ValueError: An option that cannot be. Nothing was started.
@@ -457,6 +473,8 @@ class Node(Calls):
                 full_name = _full_name(environment, name, options.get("credentials"))
                 options.setdefault("zone", environment.zone_info)
             options.setdefault("ready", main is None)
+            if environment.health is not None:
+                options["health"] = environment.health
             opening = open_node(full_name, **options)  # type: ignore[arg-type]  # it checks them
 
             def beside(node: Node) -> AbstractAsyncContextManager[None]:
@@ -492,6 +510,7 @@ def open_node(
     zone: ZoneInfo | None = None,
     directory: Directory | str | None = None,
     ready: bool = True,
+    health: str | None = None,
     transport: Transport | None = None,
     drain_timeout: float = 10.0,
     default_timeout: float = 30.0,
@@ -519,6 +538,8 @@ def open_node(
             all; see `autonomy.directory`. Without one, nodes are reached that were introduced by `Node.connect`.
         ready: Whether its names are complete from the start. False: when `Node.ready` is called, or after 10 s; until
             then whoever looks for a name that nobody has waits for it.
+        health: Where it answers probes over HTTP, ``HOST:PORT``: ``/live``, and ``/ready`` from when its names are
+            complete until it leaves. Neither answers while a handler holds the node. None for nowhere.
         transport: How links come about, in place of websockets; for tests and simulations.
         drain_timeout: Seconds that workers have to finish what is queued; they are stopped within 15 more.
         default_timeout: Seconds, wherever a call is given no timeout.
@@ -530,14 +551,9 @@ def open_node(
 
     Raises:
         TypeError, ValueError: A value that cannot be; another name than that of the certificate.
-        OSError: It cannot listen there.
+        OSError: It cannot listen there, for links or for probes.
     """
-    if credentials is not None and not isinstance(credentials, Credentials):
-        raise TypeError(f"credentials must be autonomy.identity.Credentials, got {credentials!r:.80}")
-    if credentials is not None and name not in (None, credentials.name):
-        raise ValueError(f"the node is to be called {name!r:.300}, but its certificate is that of {credentials.name!r}")
-    if (listen is not None or directory is not None) and credentials is None and transport is None:
-        raise ValueError("a node that listens, or is in a zone, needs credentials=…")
+    check_credentials(credentials, name, needed=transport is None and (listen is not None or directory is not None))
     options = check_options(
         name=credentials.name if credentials is not None else name,
         incarnation=check_callable(new_incarnation, "new_incarnation")(),
@@ -553,6 +569,7 @@ def open_node(
         code=code,
         zone=zone,
         ready=ready,
+        health=health,
     )
     place = directory_at(directory) if isinstance(directory, str) else directory
     if transport is None and credentials is not None:

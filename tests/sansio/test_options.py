@@ -31,6 +31,7 @@ def options(**changed: object) -> NodeOptions:
         "code": NO_CODE,
         "zone": None,
         "ready": True,
+        "health": None,
     }
     return check_options(**(given | changed))  # type: ignore[arg-type]  # tests pass what cannot be, too
 
@@ -53,6 +54,7 @@ def test_options_that_can_be_are_kept() -> None:
         NO_CODE,
         ZoneInfo(),
         True,
+        None,
     )
 
 
@@ -105,3 +107,30 @@ def test_only_the_watchdog_may_be_none(option: str) -> None:
 def test_every_option_of_older_programs_has_something_to_use_instead() -> None:
     assert set(LEGACY_OF_START) <= set(INSTEAD_OF)
     assert all(INSTEAD_OF.values())
+
+
+@pytest.mark.parametrize(
+    ("health", "place"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::]:65535", ("::", 65535)),
+    ],
+)
+def test_health_is_a_host_and_a_port(health: str, place: tuple[str, int]) -> None:
+    assert options(health=health).health == place
+
+
+@pytest.mark.parametrize(
+    "health",
+    ["", "8080", ":8080", "localhost", "localhost:", "a:65536", "a:-1", "a:٣", "a: 1", "::1:80", "[a]:80", "[::1]",
+     "http://a:80", "a@b:80", "a b:1"],
+)  # fmt: skip
+def test_health_anywhere_else_is_refused(health: str) -> None:
+    with pytest.raises(ValueError, match=r"health \(AUTONOMY_HEALTH\) must be HOST:PORT, such as 127\.0\.0\.1:8080"):
+        options(health=health)
+
+
+def test_health_of_another_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be a str, HOST:PORT, got int"):
+        options(health=8080)

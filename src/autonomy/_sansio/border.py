@@ -1,4 +1,4 @@
-"""What callers may pass in besides names: messages, seconds, counts.
+"""What callers may pass in besides names: messages, seconds, counts, places to listen.
 
 Parse at the border, trust inside: each function returns the value in the form the rest of the library relies on, or
 raises before anything has changed, saying what was wrong and what would be right.
@@ -92,3 +92,16 @@ def check_count(value: object, what: str, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{what} must be at least {least}, got {value}")
     return value
+
+
+def check_place(value: object, what: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``, with the host in brackets if it has colons."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, HOST:PORT, got {type(value).__name__}: {value!r:.80}")
+    host, _, port = value.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+    if not host or not 0 <= number <= 65535 or set(host) & set("/@[] ") or (":" in host) is not bracketed:
+        raise ValueError(f"{what} must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, got {value!r:.80}")
+    return host, number

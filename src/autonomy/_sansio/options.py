@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .address import check_node_name
-from .border import check_callable, check_count, check_delay
+from .border import check_callable, check_count, check_delay, check_place
 from .keepalive import Liveness
 from .members import ZoneInfo
 from .rights import Rights
@@ -44,6 +44,7 @@ class NodeOptions:
     code: CodePolicy
     zone: ZoneInfo
     ready: bool
+    health: tuple[str, int] | None
 
 
 def check_options(
@@ -62,6 +63,7 @@ def check_options(
     code: object,
     zone: object,
     ready: object,
+    health: object,
 ) -> NodeOptions:
     """Return the options if all of them can be; else raise TypeError or ValueError."""
     checked = ZoneInfo() if zone is None else _of_kind(zone, ZoneInfo, "zone")
@@ -83,6 +85,7 @@ def check_options(
         code=_of_kind(code, CodePolicy, "code"),
         zone=checked,
         ready=_of_kind(ready, bool, "ready"),
+        health=None if health is None else check_place(health, "health (AUTONOMY_HEALTH)"),
     )
 
 
