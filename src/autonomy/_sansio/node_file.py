@@ -11,6 +11,7 @@ import msgspec
 from .members import ZoneInfo
 from .rights import Rights
 from .shipment import NO_CODE, CodePolicy
+from .spiffe import Revocation
 
 
 class DirectoryPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +38,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         visible: Whether programs on other nodes are shown it.
         rights: What other nodes may do there.
         code: Which code it takes from those that may ship.
+        revocation: How a stolen key comes to its end; see `autonomy.identity.TrustStore`.
         ready: The file to make when its names are complete, whole or not at all, with its incarnation in it.
     """
 
@@ -53,6 +55,7 @@ class NodeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     visible: bool = True
     rights: Rights = Rights()
     code: CodePolicy = NO_CODE
+    revocation: Revocation = "crl"
     ready: str | None = None
 
     @property

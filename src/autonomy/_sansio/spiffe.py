@@ -12,8 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from ..errors import IdentityError
+
+Revocation = Literal["crl", "lifetime"]
+"""How a stolen key comes to its end: by a list of what was revoked, or by the end of a short life."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
 _ZONE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?")

@@ -41,7 +41,7 @@ class DeployedNode:
         """Return what `open_node` is told."""
         file = self.file
         self._seen = _seen(Path(file.credentials))
-        self._credentials = Credentials.load(file.credentials)
+        self._credentials = Credentials.load(file.credentials, revocation=file.revocation)
         return {
             "credentials": self._credentials,
             "listen": file.listen,

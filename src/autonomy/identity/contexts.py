@@ -37,8 +37,9 @@ def _context(protocol: int, credentials: Credentials) -> ssl.SSLContext:
     context.check_hostname = False  # nodes are no hosts: the TrustStore compares names
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    if credentials.trust.clock is not utc_now:
-        # OpenSSL would judge by the system's time. The TrustStore judges by the clock it was given.
+    if credentials.trust.clock is not utc_now or credentials.trust.revocation == "lifetime":
+        # OpenSSL would judge by the system's time, to the second. The TrustStore judges by the clock it was given, and
+        # knows what may be a little ahead of it.
         context.verify_flags = ssl.VerifyFlags(context.verify_flags | NO_CHECK_TIME)
     context.options |= ssl.OP_NO_TICKET
     context.load_verify_locations(cadata=write_certificates(credentials.trust.ca).decode())

@@ -15,10 +15,11 @@ from typing import Self
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from .._sansio.spiffe import node_uri
+from .._sansio.spiffe import Revocation, node_uri
 from ..errors import IdentityError
 from ..logs import get_logger
 from .lifetimes import Clock, utc_now
+from .mounted import MOUNTED_KEY, read_mounted
 from .pem import read_certificates, read_crls, read_keys, write_certificates, write_crls, write_keys
 from .private_files import check_private_folder, make_private_folder, read_private, write_private
 from .profile import PrivateKey, is_accepted_key, zone_of_authority
@@ -69,20 +70,31 @@ class Credentials:
         return f"<Credentials of {self.uri}, until {self.not_after}>"
 
     @classmethod
-    def load(cls, folder: Path | str, *, clock: Clock = utc_now, crl_grace: float = 0.0) -> Self:
-        """Return what `save` put into a folder.
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        clock: Clock = utc_now,
+        crl_grace: float = 0.0,
+        revocation: Revocation = "crl",
+    ) -> Self:
+        """Return what `save` put into a folder, or what a Kubernetes Secret of cert-manager has mounted there.
 
         Args:
-            folder: Must belong to this user, and be closed to all others.
+            folder: What `save` wrote must belong to this user, and be closed to all others. ``tls.crt``, ``tls.key``
+                (PKCS 8), ``ca.crt`` and perhaps ``ca.crl`` may be root's too, and the key readable by a group of this
+                process: that is how volumes are mounted.
             clock: Says what time it is, for the `TrustStore`.
             crl_grace: As for the `TrustStore`.
+            revocation: As for the `TrustStore`.
 
         Raises:
             IdentityError: Files are missing, could have been read by others, or do not go together; or the certificate
                 would be refused, for instance because it has expired.
         """
-        key, certificate, ca, crl = _read(Path(folder))
-        trust = TrustStore(zone_of_authority(ca[0]), ca=ca, crl=crl, clock=clock, crl_grace=crl_grace)
+        key, certificate, ca, crl = _read(Path(folder), revocation)
+        zone = zone_of_authority(ca[0])
+        trust = TrustStore(zone, ca=ca, crl=crl, clock=clock, crl_grace=crl_grace, revocation=revocation)
         return cls(key, certificate, trust)
 
     def reload(self, folder: Path | str) -> None:
@@ -93,7 +105,7 @@ class Credentials:
         Raises:
             IdentityError: As for `load` and `replace`. Nothing was changed.
         """
-        key, certificate, ca, crl = _read(Path(folder))
+        key, certificate, ca, crl = _read(Path(folder), self._trust.revocation)
         if certificate == self._certificate:
             self.replace(ca=ca, crl=crl)
         else:
@@ -218,8 +230,10 @@ class Credentials:
 _Read = tuple[PrivateKey, x509.Certificate, tuple[x509.Certificate, ...], tuple[x509.CertificateRevocationList, ...]]
 
 
-def _read(folder: Path) -> _Read:
-    """Return key, certificate, CAs and CRLs, as `Credentials.save` has written them."""
+def _read(folder: Path, revocation: Revocation) -> _Read:
+    """Return key, certificate, CAs and CRLs, as `Credentials.save` has written them, or as they were mounted."""
+    if (folder / MOUNTED_KEY).exists() and not (folder / _NODE).exists():
+        return _read_mounted(folder, revocation)
     check_private_folder(folder)
     node = read_private(folder / _NODE)
     what = f"file {str(folder / _NODE)!r}"
@@ -227,3 +241,20 @@ def _read(folder: Path) -> _Read:
     ca = read_certificates(read_private(folder / _CA), f"file {str(folder / _CA)!r}")
     crl = read_crls(read_private(folder / _CRL), f"file {str(folder / _CRL)!r}")
     return key, certificate, ca, crl
+
+
+def _read_mounted(folder: Path, revocation: Revocation) -> _Read:
+    mounted = read_mounted(folder)
+    if mounted.crl is None and revocation == "crl":
+        raise IdentityError(
+            f"folder {str(folder)!r} has no ca.crl, so nobody can tell what was revoked. Put the zone's list there; or "
+            "say revocation='lifetime', and have certificates that last for an hour at most",
+            reason="revocation_unknown",
+        )
+    what = f"in folder {str(folder)!r}, "
+    return (
+        read_keys(mounted.key, f"{what}{MOUNTED_KEY}")[0],
+        read_certificates(mounted.certificate, f"{what}tls.crt")[0],
+        read_certificates(mounted.ca, f"{what}ca.crt"),
+        () if mounted.crl is None else read_crls(mounted.crl, f"{what}ca.crl"),
+    )

@@ -15,6 +15,9 @@ Clock = Callable[[], datetime]
 LEAF_LIFETIME = timedelta(hours=24)
 """The longest life of a node's certificate, counted from its issue."""
 
+SHORT_LIFETIME = timedelta(hours=1)
+"""The longest life of a node's certificate where nothing ends it but its time: ``revocation="lifetime"``."""
+
 CRL_LIFETIME = timedelta(hours=24)
 """The greatest age of a list of revoked certificates, counted from its issue."""
 

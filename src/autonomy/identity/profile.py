@@ -9,6 +9,7 @@ Source: SPIFFE X.509-SVID sections 2 to 4, RFC 5280 section 4.2.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TypeVar
 
 from cryptography import x509
@@ -65,19 +66,19 @@ def is_accepted_key(key: object) -> bool:
     return isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey)
 
 
-def check_node_certificate(certificate: x509.Certificate, zone: str) -> str:
-    """Return the name of the node that a certificate is for.
+def check_node_certificate(certificate: x509.Certificate, zone: str, longest: timedelta = LEAF_LIFETIME) -> str:
+    """Return the name of the node that a certificate is for, which may be valid for `longest`, counted from its issue.
 
     Raises:
         IdentityError: It is not as the zone's authority would have issued it.
     """
     try:
-        return _checked_node_name(certificate, zone)
+        return _checked_node_name(certificate, zone, longest)
     except UNREADABLE as error:
         raise IdentityError(f"the certificate cannot be read: {error!s:.200}", reason="malformed") from error
 
 
-def _checked_node_name(certificate: x509.Certificate, zone: str) -> str:
+def _checked_node_name(certificate: x509.Certificate, zone: str, longest: timedelta) -> str:
     constraints = _extension(certificate, x509.BasicConstraints)
     if constraints.value.ca:
         raise _unlike("is a CA (BasicConstraints CA=true), and a CA is not a node")
@@ -87,8 +88,8 @@ def _checked_node_name(certificate: x509.Certificate, zone: str) -> str:
         raise _unlike("has a key that is neither P-256 nor Ed25519")
     _check_usages(certificate)
     span = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    if span > LEAF_LIFETIME + SKEW:
-        raise _unlike(f"is valid for {span}, at most {LEAF_LIFETIME + SKEW} are allowed")
+    if span > longest + SKEW:
+        raise _unlike(f"is valid for {span}, at most {longest + SKEW} are allowed")
     return parse_node_uri(_only_uri(certificate), zone)
 
 

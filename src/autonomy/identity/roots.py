@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from OpenSSL import crypto
 
+from .._sansio.spiffe import Revocation
 from ..errors import IdentityError, Refusal
 from .lifetimes import CRL_LIFETIME, SKEW
 from .profile import UNREADABLE, zone_of_authority
@@ -106,13 +107,16 @@ class Roots:
             store.add_cert(anchor)
         return store
 
-    def check_path(self, certificate: x509.Certificate, now: datetime, grace: timedelta) -> timedelta:
+    def check_path(
+        self, certificate: x509.Certificate, now: datetime, grace: timedelta, revocation: Revocation = "crl"
+    ) -> timedelta:
         """Check that a CA of the zone issued this certificate, that it is valid, and that it is not revoked.
 
         Args:
             certificate: A leaf. Others that might lead to a CA are not considered: zones have no intermediate CAs.
             now: The time to judge by.
             grace: How much longer than a day a CRL is believed.
+            revocation: With ``lifetime`` a CA needs no CRL, and if it has one, that may be of any age.
 
         Returns:
             By how much the CRL is too old: above zero only within the grace.
@@ -123,8 +127,10 @@ class Roots:
         leaf = crypto.X509.from_cryptography(certificate)
         timed = self._store(0)
         timed.set_time(now)
-        chain = _ask(timed, leaf)
-        late = self._check_crl(chain[-1].to_cryptography(), now, grace)
+        authority = _ask(timed, leaf)[-1].to_cryptography()
+        if revocation == "lifetime" and authority not in self._crls:
+            return timedelta(0)
+        late = timedelta(0) if revocation == "lifetime" else self._check_crl(authority, now, grace)
         _ask(self._revocations, leaf)
         return late
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import get_args
 
 from cryptography import x509
 
-from .._sansio.spiffe import PeerIdentity, check_zone_name
+from .._sansio.spiffe import PeerIdentity, Revocation, check_zone_name
 from ..errors import IdentityError
 from ..logs import get_logger
-from .lifetimes import Clock, utc_now
+from .lifetimes import LEAF_LIFETIME, SHORT_LIFETIME, SKEW, Clock, utc_now
 from .profile import UNREADABLE, check_node_certificate
 from .roots import Roots, crl_number
 from .watchers import Watchers
@@ -53,10 +54,14 @@ class TrustStore:
         crl_grace: Seconds by which a CRL may be older than a day. Zero refuses everybody once the CRL is a day old;
             more lets the zone outlive its authority, and revoked nodes their revocation. Logged as an error while it
             is made use of.
+        revocation: How a stolen key comes to its end. ``crl``: by the lists of its CA, without which nobody is trusted.
+            ``lifetime``: by the end of its certificate, which may then last for an hour at most; a CA needs no list,
+            and if it has one, what is on it is refused, however old it is. For CAs that issue no lists, such as
+            cert-manager's.
 
     Raises:
         IdentityError: A CA is for another zone or could sign for others, or a CRL is signed by none of the CAs.
-        ValueError: The zone's name, or a negative grace.
+        ValueError: The zone's name, a negative grace, or another kind of revocation.
     """
 
     def __init__(
@@ -67,11 +72,15 @@ class TrustStore:
         crl: Iterable[x509.CertificateRevocationList],
         clock: Clock = utc_now,
         crl_grace: float = 0.0,
+        revocation: Revocation = "crl",
     ) -> None:
+        if revocation not in get_args(Revocation):
+            raise ValueError(f"revocation must be 'crl' or 'lifetime', got {revocation!r:.80}")
         if not 0 <= crl_grace < float("inf"):
             raise ValueError(f"crl_grace must be a number of seconds, at least 0, got {crl_grace!r:.80}")
         self.zone = check_zone_name(zone)
         self.clock = clock
+        self.revocation = revocation
         self._grace = timedelta(seconds=crl_grace)
         self._roots = Roots(zone, ca, crl)
         self._watchers = Watchers()
@@ -188,14 +197,18 @@ class TrustStore:
         numbers = ",".join(str(crl_number(crl)) for crl in roots.crl)
         _log.info("trust changed", zone=self.zone, cas=len(roots.ca), crls=numbers or "none")
         for authority in roots.ca:
-            if roots.crl_of(authority) is None:
+            if self.revocation == "crl" and roots.crl_of(authority) is None:
                 _log.warning("CA has no CRL, so its certificates are refused", ca=authority.subject.rfc4514_string())
         self._watchers.tell()
 
     def _check(self, certificate: x509.Certificate, roots: Roots) -> str:
         """Return the name that a certificate proves by these roots, or raise IdentityError."""
-        late = roots.check_path(certificate, self.clock(), self._grace)
-        name = check_node_certificate(certificate, self.zone)
+        now, longest = self.clock(), LEAF_LIFETIME
+        if self.revocation == "lifetime":
+            # Who issues for so short a time need not date back, as our own authority does for clocks that are behind.
+            now, longest = max(now, min(certificate.not_valid_before_utc, now + SKEW)), SHORT_LIFETIME
+        late = roots.check_path(certificate, now, self._grace, self.revocation)
+        name = check_node_certificate(certificate, self.zone, longest)
         if late:
             self._remind(late)
         return name
