@@ -52,6 +52,8 @@ class Environment:
     logging: bool
     node_file: str | None = None
     health: str | None = None
+    listen: str | None = None
+    address: str | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Environment:
@@ -70,6 +72,8 @@ class Environment:
             logging=given("AUTONOMY_LOGGING") != "0",
             node_file=given("AUTONOMY_NODE_FILE"),
             health=given("AUTONOMY_HEALTH"),
+            listen=given("AUTONOMY_LISTEN"),
+            address=given("AUTONOMY_ADDRESS"),
         )
 
     def waits(self, wanted: bool) -> bool:  # noqa: FBT001  # the value in question

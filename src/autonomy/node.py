@@ -450,7 +450,8 @@ class Node(Calls):
             ``AUTONOMY_WAIT_UNTIL_INTERRUPTED``: ``1/true/yes/on``, or anything else for no; stronger than the
             parameter. ``CLUSTER``, ``ZONE``: First parts of the node's full name. ``AUTONOMY_LOG_LEVEL``: ``INFO``, or
             ``node=DEBUG,worker=WARNING``. ``AUTONOMY_LOGGING=0``: leave logging alone. ``AUTONOMY_NODE_FILE``: What a
-            node that was deployed is told of its zone. ``AUTONOMY_HEALTH``: As the option `health`, and stronger.
+            node that was deployed is told of its zone. ``AUTONOMY_LISTEN``, ``AUTONOMY_ADDRESS``: Where such a node
+            listens, and is reached. ``AUTONOMY_HEALTH``: As the option `health`, and stronger.
 
         Raises:
             TypeError, ValueError: An option that cannot be. Nothing was started.
@@ -463,8 +464,10 @@ class Node(Calls):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
-            deployed = None if environment.node_file is None else DeployedNode(environment.node_file)
-            if deployed is not None:
+            deployed = None
+            if environment.node_file is not None:
+                listen, address = environment.listen, environment.address
+                deployed = DeployedNode(environment.node_file, listen=listen, address=address)
                 file = deployed.file
                 if name is not None and name not in (file.name, file.short_name):
                     _log.warning("the name has no effect: whoever deployed the node named it", name=file.name)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autonomy._deploy.strict_yaml import parse_yaml
-from autonomy._deploy.zone_file import read_zone_file, read_zone_folder
-from autonomy._sansio.spec import ContainerSpec, PodSpec, ZoneSpec
+from autonomy._deploy.zone_file import read_cluster_zone, read_zone_file, read_zone_folder
+from autonomy._sansio.spec import ContainerSpec, PodSpec, SecretVariable, ZoneSpec
 from autonomy.errors import ZoneFileError
 
 GOOD = """\
@@ -258,3 +258,89 @@ def test_an_image_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> Non
 
     with pytest.raises(ZoneFileError, match=r"yaml:16:16: image 'runner': 'images/runner' leads out of the folder"):
         read_zone_folder(folder)
+
+
+# ---- secrets
+
+
+SECRET = "env: [{API_KEY: {secret: shop-keys, key: api}}, {GREETING: hello}]"
+
+
+def zone_with(tmp_path: Path, env: str) -> Path:
+    """Make a zone's folder whose only container has this line."""
+    (tmp_path / "images" / "c").mkdir(parents=True)
+    (tmp_path / "images" / "c" / "Dockerfile").write_text(DOCKERFILE)
+    (tmp_path / "autonomy.yaml").write_text(in_good(env))
+    return tmp_path
+
+
+def test_a_variable_may_be_kept_in_a_secret(tmp_path: Path) -> None:
+    spec = read_cluster_zone(zone_with(tmp_path, SECRET))
+
+    container = spec.pods[0].containers[0]
+    assert container.env == (("GREETING", "hello"),)
+    assert container.secrets == (SecretVariable("API_KEY", "shop-keys", "api"),)
+
+
+def test_on_one_machine_a_secret_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ZoneFileError, match=r":7:25: there are no Secrets on one machine: .* Set the variable there"):
+        read_zone_folder(zone_with(tmp_path, SECRET))
+
+
+@pytest.mark.parametrize(
+    ("env", "complaint"),
+    [
+        ("API_KEY: {secret: a}", "needs the key 'key'"),
+        ("API_KEY: {secret: a, key: b, other: c}", "has no key 'other'"),
+        ("API_KEY: {secret: A, key: b}", "secret 'A' is not allowed"),
+        ("API_KEY: {secret: a, key: 'b c'}", "key 'b c' is not allowed"),
+        ("API_KEY: [a]", "must be set to a text"),
+        ("NODE: {secret: a, key: b}", "NODE says who a node is"),
+    ],
+)
+def test_a_reference_to_a_secret_that_cannot_be_is_refused(env: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(ZoneFileError, match=f":7:.*{complaint}"):
+        read_cluster_zone(zone_with(tmp_path, f"env: {{{env}}}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_KEY", "x"), ("GITHUB_TOKEN", "x"), ("DB_PASSWORD", "x"), ("SECRET", "x"), ("my_secret", "x"),
+        ("DATABASE", "postgres://shop:hunter2@db/shop"), ("PROXY", "see http://a:b@c"),
+    ],
+)  # fmt: skip
+def test_a_secret_in_the_open_is_refused_for_other_machines_and_not_repeated(
+    name: str, value: str, tmp_path: Path
+) -> None:
+    folder = zone_with(tmp_path, f"env: {{{name}: '{value}'}}")
+
+    with pytest.raises(ZoneFileError, match=rf":7:\d+: .*{name}.*{name}: {{secret: NAME, key: KEY}}") as caught:
+        read_cluster_zone(folder)
+
+    assert value == "x" or value not in str(caught.value)
+    assert read_zone_folder(folder).spec.pods[0].containers[0].env == ((name, value),)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KEYBOARD", "de"), ("MONKEY", "x"), ("TOKENS", "8"), ("URL", "https://a:80/b@c"), ("KEY_ID", "1")],
+)
+def test_what_is_no_secret_may_stand_in_the_open(name: str, value: str, tmp_path: Path) -> None:
+    spec = read_cluster_zone(zone_with(tmp_path, f"env: {{{name}: '{value}'}}"))
+
+    assert spec.pods[0].containers[0].env == ((name, value),)
+
+
+def test_for_other_machines_a_dockerfile_may_say_what_it_likes(tmp_path: Path) -> None:
+    folder = zone_with(tmp_path, "env: {A: b}")
+    (folder / "images" / "c" / "Dockerfile").write_text("FROM base\nRUN make\n")
+
+    assert read_cluster_zone(folder).name == "shop"
+
+
+def test_for_other_machines_an_image_needs_its_folder_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "autonomy.yaml").write_text(in_good("env: {A: b}"))
+
+    with pytest.raises(ZoneFileError, match="image 'c' has no folder"):
+        read_cluster_zone(tmp_path)

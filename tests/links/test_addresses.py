@@ -15,6 +15,7 @@ from autonomy._links.addresses import parse_address, write_address
         ("wss://example.org:7000", ("example.org", 7000)),
         ("wss://10.0.0.1:0", ("10.0.0.1", 0)),
         ("wss://[::1]:7000/", ("::1", 7000)),
+        ("wss://[10.0.0.1]:7000", ("10.0.0.1", 7000)),  # where a pod's address is filled in, of whatever kind
     ],
 )
 def test_an_address_has_a_host_and_a_port(address: str, parts: tuple[str, int]) -> None:
@@ -44,6 +45,9 @@ def test_an_address_has_a_host_and_a_port(address: str, parts: tuple[str, int]) 
         "wss://exa\nmple.org:7000",
         "wss://example\0.org:7000",
         "wss://[::1:7000",
+        "wss://[10.0.0.1:7000",
+        "wss://a[10.0.0.1]:7000",
+        "wss://[10.0.0.1][10.0.0.2]:7000",
     ],
 )
 def test_what_is_no_address_is_refused_in_words(address: str) -> None:

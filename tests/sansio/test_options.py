@@ -115,6 +115,7 @@ def test_every_option_of_older_programs_has_something_to_use_instead() -> None:
         ("127.0.0.1:8080", ("127.0.0.1", 8080)),
         ("localhost:0", ("localhost", 0)),
         ("[::]:65535", ("::", 65535)),
+        ("[10.0.0.1]:80", ("10.0.0.1", 80)),
     ],
 )
 def test_health_is_a_host_and_a_port(health: str, place: tuple[str, int]) -> None:
@@ -123,8 +124,8 @@ def test_health_is_a_host_and_a_port(health: str, place: tuple[str, int]) -> Non
 
 @pytest.mark.parametrize(
     "health",
-    ["", "8080", ":8080", "localhost", "localhost:", "a:65536", "a:-1", "a:٣", "a: 1", "::1:80", "[a]:80", "[::1]",
-     "http://a:80", "a@b:80", "a b:1"],
+    ["", "8080", ":8080", "localhost", "localhost:", "a:65536", "a:-1", "a:\u0663", "a: 1", "::1:80", "[a:80", "a]:80",
+     "[::1]", "http://a:80", "a@b:80", "a b:1"],
 )  # fmt: skip
 def test_health_anywhere_else_is_refused(health: str) -> None:
     with pytest.raises(ValueError, match=r"health \(AUTONOMY_HEALTH\) must be HOST:PORT, such as 127\.0\.0\.1:8080"):

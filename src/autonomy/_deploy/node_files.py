@@ -23,7 +23,7 @@ RIGHTS = Rights(message="*", manage="*", ship="*")
 """All nodes of a zone on one machine are one user's: each may do everything on each."""
 CODE = CodePolicy("source")
 """So each takes what the others ship."""
-_NOT_INHERITED = SET_BY_THE_ZONE | {"AUTONOMY_WAIT_UNTIL_INTERRUPTED", "ENROLLMENT_TICKET"}
+_NOT_INHERITED = SET_BY_THE_ZONE | {"AUTONOMY_WAIT_UNTIL_INTERRUPTED"}
 
 
 class NodeFiles:

@@ -7,7 +7,7 @@ outside of the zone's own folder is ever read. Next: `dockerfile.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -16,11 +16,14 @@ from .._sansio.spec import (
     MAX_CLONES,
     ContainerSpec,
     PodSpec,
+    SecretVariable,
     Size,
     ZoneSpec,
     container_name_problem,
     first_collision,
     pod_name_problem,
+    reference_problem,
+    secret_problem,
     variable_problem,
     zone_name_problem,
 )
@@ -63,6 +66,19 @@ class ZoneFolder:
     images: Mapping[str, WantedImage]
 
 
+def read_cluster_zone(folder: Path) -> ZoneSpec:
+    """Read ``autonomy.yaml`` in `folder` for machines that have a container engine: Dockerfiles are its to read.
+
+    Raises:
+        ZoneFileError: Something in it is not as it must be, or a secret stands in the open; or an image has no folder.
+    """
+    reader = _Reader(secrets_elsewhere=True)
+    spec = reader.zone(read_yaml(folder / ZONE_FILE))
+    for name, place in reader.images.items():
+        find_image(folder, name, place)
+    return spec
+
+
 def read_zone_folder(folder: Path) -> ZoneFolder:
     """Read ``autonomy.yaml`` in `folder`, and the Dockerfile of each image that it names.
 
@@ -75,6 +91,11 @@ def read_zone_folder(folder: Path) -> ZoneFolder:
     for name, place in reader.images.items():
         image = find_image(folder, name, place)
         images[name] = WantedImage(image, read_dockerfile(image, place))
+    if reader.secret is not None:
+        raise reader.secret.complaint(
+            "there are no Secrets on one machine: containers see the environment of whoever deploys the zone. Set the "
+            "variable there, and leave it out here"
+        )
     return ZoneFolder(folder, spec, images)
 
 
@@ -105,9 +126,16 @@ def find_image(folder: Path, name: str, place: Place) -> Path:
 
 
 class _Reader:
-    """Makes a specification of values, and remembers where what stood."""
+    """Makes a specification of values, and remembers where what stood.
 
-    def __init__(self) -> None:
+    Args:
+        secrets_elsewhere: Whether secrets have a place of their own, so that none may stand in the file.
+    """
+
+    def __init__(self, *, secrets_elsewhere: bool = False) -> None:
+        self._secrets_elsewhere = secrets_elsewhere
+        self.secret: Place | None = None
+        """Where a variable is first that is kept elsewhere."""
         self.images: dict[str, Place] = {}
         """Each image that is named, and where it is first."""
         self._containers: list[list[Place]] = []
@@ -149,16 +177,31 @@ class _Reader:
         image_value = required(table, "image", what, value)
         image = _named(image_value, "an image", _image_problem)
         self.images.setdefault(image, image_value.place)
-        return ContainerSpec(name, image, _env(table["env"], what) if "env" in table else ())
+        env, secrets = self._env(table["env"], what) if "env" in table else ((), ())
+        return ContainerSpec(name, image, env, secrets)
+
+    def _env(self, value: Value, what: str) -> tuple[tuple[tuple[str, str], ...], tuple[SecretVariable, ...]]:
+        """Return environment variables, those with a value and those that are secrets."""
+        plain, secrets = [], []
+        for key, each in _variables(value, what):
+            if isinstance(each, Table):
+                self.secret = self.secret or each.place
+                secrets.append(_secret(each, key.text))
+                continue
+            text = _variable(each, key.text)
+            if self._secrets_elsewhere and (problem := secret_problem(key.text, text)):
+                raise key.place.complaint(problem)
+            plain.append((key.text, text))
+        return tuple(plain), tuple(secrets)
 
     def _place_of(self, place: tuple[int, int]) -> Place:
         return self._containers[place[0]][place[1]]
 
 
-def _env(value: Value, what: str) -> tuple[tuple[str, str], ...]:
-    """Return environment variables, from a list of mappings with one key each or from one mapping."""
+def _variables(value: Value, what: str) -> Iterator[tuple[Text, Value]]:
+    """Yield environment variables, from a list of mappings with one key each or from one mapping."""
     tables = value.items if isinstance(value, Items) else (value,)
-    found: dict[str, tuple[Place, str]] = {}
+    found: dict[str, Place] = {}
     for table in tables:
         if not isinstance(table, Table) or (isinstance(value, Items) and len(table.entries) != 1):
             raise table.place.complaint(
@@ -168,11 +211,19 @@ def _env(value: Value, what: str) -> tuple[tuple[str, str], ...]:
             if problem := variable_problem(key.text):
                 raise key.place.complaint(problem)
             if key.text in found:
-                raise key.place.complaint(
-                    f"environment variable {key.text} is here twice, first at {found[key.text][0]}"
-                )
-            found[key.text] = key.place, _variable(each, key.text)
-    return tuple((name, text) for name, (_, text) in found.items())
+                raise key.place.complaint(f"environment variable {key.text} is here twice, first at {found[key.text]}")
+            found[key.text] = key.place
+            yield key, each
+
+
+def _secret(value: Table, name: str) -> SecretVariable:
+    what = f"environment variable {name}"
+    table = as_table(value, what, ("secret", "key"))
+    secret = as_text(required(table, "secret", what, value), f"secret of {what}")
+    key = as_text(required(table, "key", what, value), f"key of {what}")
+    if problem := reference_problem(secret, key):
+        raise value.place.complaint(problem)
+    return SecretVariable(name, secret, key)
 
 
 def _variable(value: Value, name: str) -> str:

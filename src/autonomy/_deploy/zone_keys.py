@@ -31,7 +31,8 @@ POD_KEYS: Final = {
 CONTAINER_KEYS: Final = {
     "name": _right(container_name_problem),
     "image": "the name of a folder below `images`: 1 to 128 of `A-Z a-z 0-9 . _ -`, a letter or digit first and last",
-    "env": "environment variables: a list of mappings with one key each, or one mapping",
+    "env": "environment variables: a list of mappings with one key each, or one mapping; a value is a text, or "
+    "`{secret: NAME, key: KEY}`",
 }
 INSTRUCTIONS: Final = {
     "FROM": "must come first; what it names is ignored: the program runs with what is installed beside autonomy",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+_NEEDLESS = re.compile(r"(?<=//)\[([0-9.]+)\](?=:)")
+"""Brackets around a host without colons. Who fills in an address, such as a pod's, need not know its kind."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -15,7 +19,7 @@ def parse_address(address: str) -> tuple[str, int]:
     if not isinstance(address, str):
         raise TypeError(f"the address of a node must be a str, got {address!r:.80}")
     try:
-        parts = urlsplit(address)
+        parts = urlsplit(_NEEDLESS.sub(r"\1", address, count=1))
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None

@@ -95,13 +95,13 @@ def check_count(value: object, what: str, least: int = 1) -> int:
 
 
 def check_place(value: object, what: str) -> tuple[str, int]:
-    """Return host and port of ``HOST:PORT``, with the host in brackets if it has colons."""
+    """Return host and port of ``HOST:PORT``. A host with colons is in brackets, others may be."""
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, HOST:PORT, got {type(value).__name__}: {value!r:.80}")
     host, _, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
     number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
-    if not host or not 0 <= number <= 65535 or set(host) & set("/@[] ") or (":" in host) is not bracketed:
+    if not host or not 0 <= number <= 65535 or set(host) & set("/@[] ") or (":" in host and not bracketed):
         raise ValueError(f"{what} must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080, got {value!r:.80}")
     return host, number

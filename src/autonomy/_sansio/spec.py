@@ -19,19 +19,51 @@ MAIN_POD = "main-pod"
 AUTHORITY = "zone_authority"
 """Short name of the node that keeps a zone's directory and its CA. No container can have it, for the `_`."""
 
-SET_BY_THE_ZONE = frozenset({"AUTONOMY_NODE_FILE", "CLUSTER", "ZONE", "NODE"})
-"""Environment variables that say who a node is: not for zone files to set."""
+SET_BY_THE_ZONE = frozenset(
+    {
+        "AUTONOMY_ADDRESS",
+        "AUTONOMY_HEALTH",
+        "AUTONOMY_LISTEN",
+        "AUTONOMY_NODE_FILE",
+        "CLUSTER",
+        "ENROLLMENT_TICKET",
+        "NODE",
+        "ZONE",
+    }
+)
+"""Environment variables that say who a node is and where it listens: not for zone files to set."""
+
+SECRET_ENDINGS = ("KEY", "TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "CREDENTIALS")
+"""What the names of variables end with that hold secrets, after an ``_`` or alone."""
 
 MAX_CLONES = 1000
 _ZONE = re.compile(r"[a-z0-9]{1,10}")
 _POD = re.compile(r"[a-z]([a-z0-9-]{0,44}[a-z0-9])?")
 _CONTAINER = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_SECRET_KEY = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:\s]*:[^/@\s]+@", re.IGNORECASE)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 Size = Literal["small", "big"]
 Place = tuple[int, int]
 """Where a container stands in a specification: which pod, and which of its containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVariable:
+    """An environment variable whose value somebody keeps elsewhere.
+
+    Attributes:
+        variable: Its name.
+        secret: The Kubernetes Secret that has the value.
+        key: Where in that.
+    """
+
+    variable: str
+    secret: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +74,13 @@ class ContainerSpec:
         name: The short name of its node, before the number of the clone.
         image: The folder below ``images`` that it is made from.
         env: Environment variables, over those of the image.
+        secrets: Environment variables that are secrets. On one machine there are none.
     """
 
     name: str
     image: str
     env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[SecretVariable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +246,30 @@ def container_name_problem(name: str) -> str | None:
 def variable_problem(name: str) -> str | None:
     """Say why an environment variable cannot be set."""
     if name in SET_BY_THE_ZONE:
-        return f"environment variable {name} says who a node is, and the zone sets it: leave it out"
+        return f"environment variable {name} says who a node is and where, and the zone sets it: leave it out"
     if not _VARIABLE.fullmatch(name):
         return f"{name!r:.60} cannot be the name of an environment variable: write A-Z a-z 0-9 _, no digit first"
+    return None
+
+
+def secret_problem(name: str, value: str) -> str | None:
+    """Say why a variable should not stand in the open, where everybody reads who may read a deployment."""
+    is_secret = name.upper().split("_")[-1] in SECRET_ENDINGS
+    if not is_secret and not _WITH_PASSWORD.search(value):
+        return None
+    why = "is a secret by its name" if is_secret else "has a password in a URL"
+    return (
+        f"environment variable {name} {why}, and manifests are no place for secrets. Make a Secret, and write "
+        f"{name}: {{secret: NAME, key: KEY}}"
+    )
+
+
+def reference_problem(secret: str, key: str) -> str | None:
+    """Say why no Secret can have that name, or no such key."""
+    if not _SECRET.fullmatch(secret):
+        return f"secret {secret!r:.80} is not allowed: write 1 to 253 of a-z 0-9 . -, a letter or digit first and last"
+    if not _SECRET_KEY.fullmatch(key):
+        return f"key {key!r:.80} is not allowed: write 1 to 253 of A-Z a-z 0-9 . _ -"
     return None
 
 

@@ -24,15 +24,19 @@ class DeployedNode:
 
     Args:
         path: Of its file.
+        listen: Where it listens, if that is not for the file to know: the address of a pod, for instance.
+        address: Where others reach it, likewise.
 
     Raises:
         ValueError: The file cannot be read, or says what cannot be.
         IdentityError: Its credentials cannot be used.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, listen: str | None = None, address: str | None = None) -> None:
         try:
-            self.file = msgspec.json.decode(Path(path).read_bytes(), type=NodeFile)
+            file = msgspec.json.decode(Path(path).read_bytes(), type=NodeFile)
+            changed = {"listen": listen or file.listen, "address": address or file.address}
+            self.file = msgspec.structs.replace(file, **changed)
             self.options = self._options()
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise ValueError(f"environment variable AUTONOMY_NODE_FILE: {path}: {error}") from None
