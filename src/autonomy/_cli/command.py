@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from ..errors import AutonomyError, DeployFailed, ZoneFileError
+from .manifests import manifests
 from .zone import NoSuchZone, zone
 
 FAILED: Final = 1
@@ -85,4 +86,5 @@ def run(file: Path, arguments: tuple[str, ...]) -> None:
     os.execv(sys.executable, [sys.executable, str(file), *arguments])
 
 
+zone.add_command(manifests)
 main.add_command(zone)
