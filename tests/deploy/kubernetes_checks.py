@@ -253,8 +253,11 @@ def _identity(objects: Objects, document: Document, container: Document) -> Iter
     """Check that each clone of a container is told who it is, and finds the credentials for that."""
     told = {each["name"]: each.get("value", "") for each in container["env"]}
     if "AUTONOMY_NODE_FILE" not in told:
-        if "AUTONOMY_HOME" not in told:
+        is_authority = "authority" in container.get("command", [])
+        if not is_authority and not {"AUTONOMY_HOME", "ENROLLMENT_TICKET", "NODE", "ZONE"} <= set(told):
             yield "is not told who it is"
+        if "AUTONOMY_HOME" in told and _mounted_below(document, container, told["AUTONOMY_HOME"]) != "state":
+            yield "forgets who it is"
         return
     ports = {port["name"].partition("-")[0]: port["containerPort"] for port in container["ports"]}
     for variable in ("AUTONOMY_LISTEN", "AUTONOMY_ADDRESS"):
@@ -281,6 +284,13 @@ def _node_file(objects: Objects, document: Document, container: Document, path: 
     if text is None:
         return None
     return msgspec.json.decode(text, type=NodeFile)
+
+
+def _mounted_below(document: Document, container: Document, path: str) -> str:
+    """Return which claim of storage a path lies in."""
+    claims = {each["metadata"]["name"] for each in document["spec"].get("volumeClaimTemplates", [])}
+    mounts = (each for each in container["volumeMounts"] if path.startswith(f"{each['mountPath']}/"))
+    return next((each["name"] for each in mounts if each["name"] in claims), "")
 
 
 def _mounted_at(document: Document, container: Document, folder: str) -> Document | None:

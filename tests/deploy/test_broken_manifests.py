@@ -183,9 +183,13 @@ BREAKS: list[Break] = [
     ("PodDisruptionBudget", RUNNERS, ("spec", "selector", "matchLabels", "app.kubernetes.io/name"), "other"),
 ]  # fmt: skip
 WITH_TICKETS_BREAKS: list[Break] = [
+    ("StatefulSet", RUNNERS, (*FIRST, "env", 3), GONE),
     ("StatefulSet", RUNNERS, (*FIRST, "env", 4), GONE),
+    ("StatefulSet", RUNNERS, (*FIRST, "env", 5, "value"), "/tmp/home"),
+    ("StatefulSet", RUNNERS, (*FIRST, "env", 6), GONE),
+    ("StatefulSet", RUNNERS, (*FIRST, "env", 5), GONE),
     ("StatefulSet", RUNNERS, (*FIRST, "env", 2), GONE),
-    ("StatefulSet", RUNNERS, (*FIRST, "env", 5, "valueFrom", "secretKeyRef", "name"), "other"),
+    ("StatefulSet", RUNNERS, (*FIRST, "env", 6, "valueFrom", "secretKeyRef", "name"), "other"),
     ("StatefulSet", RUNNERS, ("spec", "volumeClaimTemplates"), GONE),
     ("StatefulSet", "shop-authority", (*POD, "terminationGracePeriodSeconds"), 20),
     ("StatefulSet", "shop-authority", (*FIRST, "ports", 1), GONE),

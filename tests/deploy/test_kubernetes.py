@@ -360,7 +360,7 @@ def test_what_is_no_etcd_is_refused(url: str) -> None:
         ({"registry": "Acme"}, "registry 'Acme'"),
         ({"registry": ""}, "registry ''"),
         ({"tag": "a b"}, "tag 'a b' is none"),
-        ({"cluster": "a.b"}, "cluster 'a.b'"),
+        ({"cluster": "a.b"}, "cluster name 'a.b' is not allowed: write 1 to 10"),
         ({"namespace": "A"}, "namespace 'A'"),
         ({"ingress": {"main-pod": "shop.example:80"}}, "no host name"),
         ({"ingress": {"runner-pod": "a.example"}}, "public pods are main-pod"),

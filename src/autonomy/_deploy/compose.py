@@ -86,7 +86,7 @@ def _node(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec, name: str, cho
         "image": image_of(container, choices),
         "build": {"context": f"./images/{container.image}"},
         **_confined(),
-        "environment": _environment(container, name),
+        "environment": _environment(spec, container, name),
         "volumes": [f"{name}:{_STATE}"],
         "stop_grace_period": f"{DRAIN + MARGIN + (HTTP_GRACE if pod.public else 0)}s",
         "healthcheck": _healthcheck(_ASK.format(port=HEALTH_PORT, path="ready")),
@@ -100,10 +100,11 @@ def _node(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec, name: str, cho
     return body
 
 
-def _environment(container: ContainerSpec, name: str) -> dict[str, str]:
+def _environment(spec: ZoneSpec, container: ContainerSpec, name: str) -> dict[str, str]:
     found = {
+        "ZONE": spec.name,
         "NODE": name,
-        # Once a node has come, it needs none.
+        # Once a node has come, it needs none: it finds what it was given by zone and name.
         "ENROLLMENT_TICKET": "${ENROLLMENT_TICKET-}",
         "AUTONOMY_HOME": f"{_STATE}/home",
         "AUTONOMY_LISTEN": f"wss://0.0.0.0:{NODE_PORT}",
@@ -144,7 +145,7 @@ def _authority(spec: ZoneSpec, choices: Choices, *, etcd: bool) -> Document:
     make += ["--directory", directory] if directory is not None else []
     run = ["autonomy", "zone", "authority", spec.name]
     run += ["--listen", f"0.0.0.0:{NODE_PORT}", "--address", f"{AUTHORITY}:{NODE_PORT}"]
-    run += ["--enroll-listen", f"0.0.0.0:{ENROLL_PORT}"]
+    run += ["--enroll-listen", f"0.0.0.0:{ENROLL_PORT}", "--enroll-address", f"{AUTHORITY}:{ENROLL_PORT}"]
     common = {
         "image": choices.authority_image,
         **_confined(),
@@ -153,7 +154,7 @@ def _authority(spec: ZoneSpec, choices: Choices, *, etcd: bool) -> Document:
         "mem_limit": "512M",
     }
     # $$ is compose's $. The words after the question are words, whatever is in them.
-    question = f'test -e "$$AUTONOMY_HOME/authorities/{spec.name}" || exec "$$@"'
+    question = f'test -e "$$AUTONOMY_HOME/authorities/{spec.name}/settings.json" || exec "$$@"'
     connects = f"import socket; socket.create_connection(('127.0.0.1', {ENROLL_PORT}), 2)"
     depends_on: Document = {"make-ca": {"condition": "service_completed_successfully"}}
     if etcd:

@@ -130,10 +130,10 @@ def authority(spec: ZoneSpec, choices: Choices) -> Document:
     make = ["autonomy", "zone", "init", spec.name, "--cluster", choices.cluster]
     make += ["--directory", choices.directory] if choices.directory is not None else []
     # A shell, for one question: is it there? The words after it are words, whatever is in them.
-    once = ["sh", "-c", f'test -e "$AUTONOMY_HOME/authorities/{spec.name}" || exec "$@"', "sh", *make]
+    once = ["sh", "-c", f'test -e "$AUTONOMY_HOME/authorities/{spec.name}/settings.json" || exec "$@"', "sh", *make]
     run = ["autonomy", "zone", "authority", spec.name]
     run += ["--listen", f"0.0.0.0:{NODE_PORT}", "--address", f"{name}:{NODE_PORT}"]
-    run += ["--enroll-listen", f"0.0.0.0:{ENROLL_PORT}"]
+    run += ["--enroll-listen", f"0.0.0.0:{ENROLL_PORT}", "--enroll-address", f"{name}:{ENROLL_PORT}"]
     enrolls = {"tcpSocket": {"port": "enroll"}, "timeoutSeconds": 5}
     body = as_nobody() | {
         "terminationGracePeriodSeconds": DRAIN + MARGIN,

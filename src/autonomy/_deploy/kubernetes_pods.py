@@ -250,7 +250,13 @@ def _for_tickets(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec) -> list
     ticket = _from_secret("ENROLLMENT_TICKET", ticket_secret(spec), "ticket")
     # Whoever was here before needs none, so the Secret may go when all have come.
     ticket["valueFrom"]["secretKeyRef"]["optional"] = True
-    return [*found, _variable("NODE", name), _variable("AUTONOMY_HOME", f"{STATE}/home"), ticket]
+    return [
+        *found,
+        _variable("ZONE", spec.name),
+        _variable("NODE", name),
+        _variable("AUTONOMY_HOME", f"{STATE}/home"),
+        ticket,
+    ]
 
 
 def _variable(name: str, value: str) -> Document:

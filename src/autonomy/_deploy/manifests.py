@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from .._sansio.rights import RIGHTS, Rights
 from .._sansio.shipment import CodePolicy
-from .._sansio.spec import ContainerSpec, PodSpec, ZoneSpec, short_name
+from .._sansio.spec import ContainerSpec, PodSpec, ZoneSpec, short_name, zone_name_problem
 from .._sansio.spiffe import check_identity_name
 
 Document = dict[str, Any]
@@ -98,8 +98,8 @@ class Choices:
             )
         if not _TAG.fullmatch(self.tag):
             raise ValueError(f"tag {self.tag!r:.80} is none: write 1 to 128 of A-Z a-z 0-9 . _ -")
-        if not _LABEL.fullmatch(self.cluster):
-            raise ValueError(f"cluster {self.cluster!r:.80} is not allowed: write 1 to 63 of a-z 0-9 -")
+        if problem := zone_name_problem(self.cluster):
+            raise ValueError(problem.replace("zone", "cluster", 1))
         if self.namespace is not None and not _LABEL.fullmatch(self.namespace):
             raise ValueError(f"namespace {self.namespace!r:.80} is not allowed: write 1 to 63 of a-z 0-9 -")
         if self.directory is not None:
