@@ -85,7 +85,7 @@ def test_compose_needs_no_registry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ((), "Missing option '--target'"),
+        ((), "missing option '--target'"),
         (("--target", "kubernetes"), "--registry and --tag say where Kubernetes finds the images: both are needed"),
         ((*ON_KUBERNETES,), "needs a directory: --directory etcd://HOST:PORT"),
         ((*ON_KUBERNETES, *ETCD, "--with-etcd"), "--with-etcd is for compose"),
