@@ -262,6 +262,34 @@ def test_a_change_of_an_option_changes_what_it_is_about_and_nothing_else(
     assert problems(after, GIVEN | {"other"}) == []
 
 
+AUTHORITY = "StatefulSet/shop-authority.spec.template.spec"
+WITH_TICKETS: list[tuple[dict[str, Any], set[str]]] = [
+    ({"base_image": "elsewhere/base:7"},
+     {f"{AUTHORITY}.initContainers[make-ca].image", f"{AUTHORITY}.containers[authority].image"}),
+    ({"cluster": "west"}, {f"{AUTHORITY}.initContainers[make-ca].command[9]"}),
+    ({"directory": "etcd://10.1.2.3:2379"},
+     {f"{AUTHORITY}.initContainers[make-ca].command[{number}]" for number in (10, 11)}
+     | {f"NetworkPolicy/shop.spec.egress[2].{rest}" for rest in (
+         "to[0].ipBlock.cidr", "ports[0].protocol", "ports[0].port")}),
+    ({"directory_secret": "shop-etcd"},
+     {f"StatefulSet/shop-{pod}.spec.template.spec.volumes[directory].{rest}"
+      for pod in (*SETS, "authority") for rest in ("name", "secret.secretName", "secret.defaultMode")}
+     | {f"{container}.volumeMounts[directory].{rest}" for rest in ("name", "mountPath", "readOnly") for container in (
+         MAIN, RUNNER, f"{RUNNERS}.containers[helper]",
+         f"{AUTHORITY}.initContainers[make-ca]", f"{AUTHORITY}.containers[authority]")}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "expected"), WITH_TICKETS, ids=["-".join(each[0]) for each in WITH_TICKETS])
+def test_with_tickets_a_change_of_an_option_changes_what_it_is_about(
+    option: dict[str, Any], expected: set[str]
+) -> None:
+    after = made(shop(), replace(TICKETS, **option))
+
+    assert changed(made(shop(), TICKETS), after) == expected
+    assert problems(after, GIVEN) == []
+
+
 def test_another_namespace_is_that_of_every_object() -> None:
     before, after = made(shop(), CERT_MANAGER), made(shop(), replace(CERT_MANAGER, namespace="other"))
 
