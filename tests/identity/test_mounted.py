@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from autonomy.identity import Credentials, TrustStore, ZoneAuthority
 from autonomy.identity.mounted import read_mounted
 
 from .conftest import SecurityLog
-from .forge import HOUR, ZONE, Clock, Forger, der, node_names, p256
+from .forge import HOUR, ZONE, Clock, Forger, der, node_names, p256, signers_in
 from .meeting import dials, listens, meet
 
 
@@ -166,6 +166,23 @@ async def test_two_nodes_with_such_certificates_meet(
         trust = TrustStore(ZONE, ca=authority.ca, crl=(), clock=clock, revocation="lifetime")
         forger.key = key = p256()
         leaf = issuer.leaf(name=name, begins=timedelta(seconds=ahead), ends=timedelta(seconds=ahead) + HOUR)
+        sides.append(Credentials(key, leaf, trust))
+
+    outcome = await meet(dials(sides[0], "b"), listens(sides[1]))
+
+    assert outcome.connected
+
+
+async def test_two_nodes_meet_by_the_systems_time_too(tmp_path: Path) -> None:
+    """TLS judges by that itself, unless it is told not to."""
+    authority, now = ZoneAuthority.create(tmp_path / "real", ZONE), Clock()
+    now.now = datetime.now(UTC).replace(microsecond=0)
+    forger = Forger(signers_in(tmp_path / "real")[0], now)
+    issuer, sides = CertManager(forger, authority.ca[0]), []
+    for name in ("a", "b"):
+        trust = TrustStore(ZONE, ca=authority.ca, crl=(), revocation="lifetime")
+        forger.key = key = p256()
+        leaf = issuer.leaf(name=name, begins=timedelta(seconds=200), ends=timedelta(seconds=3800))
         sides.append(Credentials(key, leaf, trust))
 
     outcome = await meet(dials(sides[0], "b"), listens(sides[1]))
