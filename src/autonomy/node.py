@@ -31,7 +31,7 @@ from ._sansio.address import check_node_name
 from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay
 from ._sansio.keepalive import LIVENESS, Liveness
 from ._sansio.management import WORKER as MANAGEMENT
-from ._sansio.members import Member, ZoneInfo
+from ._sansio.members import Member, ZoneInfo, lease_for
 from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
 from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
@@ -384,6 +384,7 @@ class Node(Calls):
             zone.index,
             ready=options.ready,
             visible=zone.visible,
+            lease=lease_for(options.liveness.down),
         )
         membership = Membership(me, directory, seat, remoting.dismiss, self._router.forget)
         self._router.names = self._system.names = membership

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import trio
 
-from autonomy._sansio.members import Member
+from autonomy._sansio.members import LEASE, Member
 from autonomy._sansio.roster import Standing
 from autonomy._zone.seat import NodeSeat
 from autonomy.abc import Directory, DirectoryClient
@@ -84,7 +84,7 @@ class World:
     """
 
     open: Callable[[], AbstractAsyncContextManager[Enter]]
-    lease: float = 10.0
+    lease: float = LEASE
     starting: float = 10.0
     patience: float = 1.0
 

@@ -10,8 +10,8 @@ from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from autonomy._sansio.members import STARTING, Member
-from autonomy._sansio.roster import LEASE, Roster
+from autonomy._sansio.members import LEASE, STARTING, Member
+from autonomy._sansio.roster import Roster
 
 NODES = ["a", "b", "c"]
 NAMES = ["x", "y", "z"]

@@ -14,6 +14,9 @@ from .border import check_count
 _PART = re.compile(r"[A-Za-z0-9_-]{0,128}")
 STARTING: Final = 10.0
 """Seconds after which a node counts as ready even if it has not said so (R4)."""
+LEASE: Final = 15.0
+"""Seconds that a node is believed to be there after it was last heard, at least."""
+_LONGEST: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
         index: Which clone of its pod it is.
         ready: Whether its names are complete.
         visible: Whether programs elsewhere are shown it.
+        lease: Seconds that it is believed to be there after it was last heard.
     """
 
     name: str
@@ -94,10 +98,20 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     index: int | None = None
     ready: bool = False
     visible: bool = True
+    lease: float = LEASE
 
     def fits(self, text: str | None) -> bool:
         """Whether a filter admits it: a part of its pod's, its container's or its own short name; None admits all."""
         return text is None or text in self.short_name or text in self.pod or text in self.container
+
+
+def lease_for(down: float) -> float:
+    """Return how long a lease must be where sessions outlive a silence of `down` seconds.
+
+    A lease is renewed when a third of it is over. What is lost of its last third begins with a silence, so it ends
+    when the window of the session does, and not before: else a link that returns in time would find the session gone.
+    """
+    return max(LEASE, 1.5 * down)
 
 
 def check_member(member: Member, longest: int = 1024) -> Member:
@@ -106,4 +120,6 @@ def check_member(member: Member, longest: int = 1024) -> Member:
     for field in ("incarnation", "address", "short_name", "pod", "container"):
         if len(getattr(member, field)) > longest:
             raise ValueError(f"{field} is longer than {longest}")
+    if not 1.0 <= member.lease <= _LONGEST:
+        raise ValueError(f"lease must be from 1 to {_LONGEST:g} seconds, got {member.lease}")
     return member

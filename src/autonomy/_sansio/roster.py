@@ -3,9 +3,9 @@
 A node is there as long as it renews its lease. The newest start of a name has it. What happened is kept as a list of
 changes with numbers, so that whoever knows an older state is told what is new since then.
 
-A directory that has lost everything is told by each node what that one knew of the others. They are kept for one lease,
-and until they have come themselves nobody is told that a name has no owner. After its first lease a directory hears no
-more of that: all that live have come by then, and a node that made others up could keep everybody waiting.
+A directory that has lost everything is told by each node what that one knew of the others. They are kept for their
+lease, and until they have come themselves nobody is told that a name has no owner. After the first lease a directory
+hears no more of that: all that live have come by then, and a node that made others up could keep everybody waiting.
 
 Source: leases and revisions are etcd's.
 """
@@ -20,10 +20,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from .members import STARTING, Member
+from .members import LEASE, STARTING, Member
 
-LEASE: Final = 10.0
-"""Seconds that a node is believed to be there after it was last heard."""
 _REMEMBERED: Final = 4096
 """Changes that are kept; who knows only older ones is told everything."""
 
@@ -61,7 +59,7 @@ class _Entry:
         self.member = member
         self.names: dict[str, None] = {}
         self.joined = now
-        self.expires = now + LEASE
+        self.expires = now + member.lease
         self.is_hearsay = is_hearsay
 
     def is_starting(self, now: float) -> bool:
@@ -125,7 +123,7 @@ class Roster:
             self._note("node", member.name)
         elif entry.member != member:
             self._note("node", member.name)
-        entry.member, entry.is_hearsay, entry.expires = member, is_hearsay, now + LEASE
+        entry.member, entry.is_hearsay, entry.expires = member, is_hearsay, now + member.lease
         return entry
 
     def standing(self, name: str, incarnation: str) -> Standing:
@@ -139,7 +137,8 @@ class Roster:
         """Prolong the lease of a node."""
         standing = self.standing(name, incarnation)
         if standing == "member":
-            self._entries[name].expires = now + LEASE
+            entry = self._entries[name]
+            entry.expires = now + entry.member.lease
         return standing
 
     def leave(self, name: str, incarnation: str) -> None:

@@ -17,12 +17,11 @@ from .. import logs
 from .._mixed.worlds import both
 from .._sansio.backoff import Backoff
 from .._sansio.members import STARTING, Member
-from .._sansio.roster import LEASE, Changes
+from .._sansio.roster import Changes
 from ..abc import Directory, DirectoryClient, NotAMember, Seat
 from ..errors import DirectoryUnavailable
 
 _log = logs.get_logger("zone")
-_RENEWED: Final = LEASE / 3
 _PATIENCE: Final = 10.0
 """Seconds that a node waits for its zone when it opens; then it goes on alone, and enters the zone when it can."""
 _LAG: Final = 1.0
@@ -246,7 +245,7 @@ class Membership:
                 continue
             failures = 0
             if self._is_in or self._is_displaced:
-                with trio.move_on_after(LEASE if self._is_displaced else _RENEWED):
+                with trio.move_on_after(self.me.lease if self._is_displaced else self.me.lease / 3):
                     await self._news.wait()
 
     async def _join(self, client: DirectoryClient) -> None:
