@@ -266,6 +266,12 @@ async def ready(node: Node) -> None:
     await node.ready()
 
 
+@method("Node.announce")
+async def announce(node: Node) -> None:
+    with pytest.raises(ValueError, match="does not listen"):
+        await node.announce("wss://b:1")
+
+
 @method("Node.watch")
 @method("Watch.down")
 async def watch(node: Node) -> None:

@@ -105,6 +105,10 @@ class Remoting:
         """Dial a node no more, for it is gone from the zone."""
         self._peers.dismiss(name, reason)
 
+    def redial(self, reason: str) -> None:
+        """Let all sessions go on with other links."""
+        self._peers.redial(reason)
+
     @property
     def links(self) -> int:
         """To how many nodes there is a link at this moment."""

@@ -335,6 +335,10 @@ class Directory(Protocol):
     Every implementation passes the same tests (`tests/directory/check_directory.py`).
     """
 
+    @property
+    def places(self) -> Sequence[str]:
+        """URLs at which it is reached, none if that is in this process: a node is where its host goes there from."""
+
     def open(self, seat: Seat) -> AbstractAsyncContextManager[DirectoryClient]:
         """Use the directory from a node, as long as the block runs. It need not answer yet."""
 

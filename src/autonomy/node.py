@@ -45,6 +45,7 @@ from ._zone.node_file import DeployedNode
 from ._zone.remote import RemoteNode, View
 from ._zone.seat import NodeSeat
 from ._zone.unpacking import unpack
+from ._zone.whereabouts import find_address, follow_address
 from .abc import Allow, Directory, OnConflict, Transport
 from .directory import directory_at
 from .errors import CodeRefused
@@ -217,6 +218,30 @@ class Node(Calls):
             raise TypeError(f"on_dead_letter must be a function of one DeadLetter, or None, got {hook!r:.80}")
         self._runtime.dead_letters.hook = hook
 
+    async def announce(self, address: str) -> None:
+        """Say that others reach this node at another address from now on: its host has moved.
+
+        Links are made anew, and sessions go on with them: nothing is lost if that succeeds in time. The zone is told as
+        soon as its directory can be reached. A node that found its address by itself does this by itself.
+
+        Args:
+            address: ``wss://HOST:PORT``, where the others reach it.
+
+        Raises:
+            TypeError, ValueError: It is no address that others could dial; or this node does not listen.
+        """
+        if self._address is None:
+            raise ValueError("a node that does not listen has no address: open it with listen=…")
+        if is_everywhere(address):
+            raise ValueError(f"others cannot reach a node at {address}: name one address of its host")
+        self._announce(address)
+        await pause()
+
+    def _announce(self, address: str) -> None:
+        is_new = self._membership is None or self._membership.announce(address)
+        if is_new and self._remoting is not None:
+            self._remoting.redial("this node is at another address")
+
     # --- workers
 
     async def start_worker(
@@ -372,7 +397,10 @@ class Node(Calls):
         zone, options = self._options.zone, self._options
         address = zone.address or self._address or ""
         if address and is_everywhere(address):
-            raise ValueError(f"others cannot reach a node at {address}: say where they can, ZoneInfo(address=…)")
+            if zone.address or not directory.places:
+                raise ValueError(f"others cannot reach a node at {address}: say where they can, ZoneInfo(address=…)")
+            listening, address = address, await find_address(address, directory.places)
+            self._nursery.start_soon(follow_address, listening, directory.places, address, self._announce)
         seat = NodeSeat(self.name, self.incarnation, zone.key, self, self._system, remoting.introduce, remoting.down)
         me = Member(
             self.name,

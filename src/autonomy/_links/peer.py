@@ -119,7 +119,7 @@ class Peer:
         self._want_room: dict[Callable[[], None], None] = {}
         self._changed = trio.lowlevel.ParkingLot()
         self._sessions = 0
-        self._is_dialling = False
+        self._dialling: trio.CancelScope | None = None
         self._attempts = self._refusals = 0
         self._dial_at = -math.inf
         self._up_since = math.inf
@@ -147,6 +147,18 @@ class Peer:
     def may_be_reached(self) -> bool:
         """Whether there is a session, or a way to begin one."""
         return self.address is not None or self._session.state is not State.NONE or bool(self._connections)
+
+    def reach_at(self, address: str) -> None:
+        """Dial it at an address from now on. A dial of another one is given up, and failures there count no more."""
+        if address == self.address:
+            return
+        self.address = address
+        self._attempts = self._refusals = 0
+        self._dial_at = -math.inf
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._runs:
+            self._look_now()
 
     def want(self) -> None:
         """Have a session, if there is none."""
@@ -452,16 +464,20 @@ class Peer:
             _security.warning("peer broke the protocol", peer=self.node, problem=str(error)[:200])
             self._drop(connection, "protocol violated")
 
-    async def _dial(self, address: str) -> None:
+    async def _dial(self, address: str, dialling: trio.CancelScope) -> None:
         try:
-            async with self._settings.transport.dial(address, self.node) as link:
-                self._is_dialling = False
-                self._do(self._session.want(self._clock()))
-                await self.use(link, dialled=True)
+            with dialling:
+                async with self._settings.transport.dial(address, self.node) as link:
+                    self._dialling = None
+                    self._do(self._session.want(self._clock()))
+                    await self.use(link, dialled=True)
         except LinkLost as error:
-            self._is_dialling = False
+            self._dialling = None
             self._plan_dial(error)
             self._look_again()
+        if dialling.cancelled_caught:
+            self._dialling = None
+            self._look_now()
 
     def _plan_dial(self, failed: LinkLost | None) -> None:
         """Say when the next dial may be: at once behind a link that worked, else after a pause."""
@@ -521,10 +537,10 @@ class Peer:
             dues = [self._see_to(each, now) for each in list(self._connections)]
             due = min([self._session.deadline, *dues])
             wants_dial = self._session.wants_dial or (self._keeps and self._session.state is State.NONE)
-            if wants_dial and not self._is_dialling and self.address is not None:
+            if wants_dial and self._dialling is None and self.address is not None:
                 if now >= self._dial_at:
-                    self._is_dialling = True
-                    self._settings.start_soon(self._dial, self.address)
+                    self._dialling = trio.CancelScope()
+                    self._settings.start_soon(self._dial, self.address, self._dialling)
                 else:
                     due = min(due, self._dial_at)
             if self._session.state is State.NONE and not self._connections and not self._keeps:

@@ -52,7 +52,7 @@ class Peers:
     def introduce(self, name: str, address: str) -> None:
         """Say where a node listens; it is dialled when there is something for it."""
         if name != self._settings.me:
-            self._named(name).address = address
+            self._named(name).reach_at(address)
 
     def dismiss(self, name: str, reason: str) -> None:
         """Dial a node no more, for it is gone; a link that there is stays as long as it works."""

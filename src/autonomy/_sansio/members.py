@@ -30,8 +30,9 @@ class ZoneInfo:
         container: Name of its container.
         index: Which clone of its pod it is, from 0; None if there is one alone.
         visible: Whether `Zone.nodes` shows it to others: a node that only serves the zone is none of a program's.
-        address: Where others reach it, ``wss://HOST:PORT``; empty if that is where it listens. A node that listens on
-            all addresses of its host, or behind another one, has to say so.
+        address: Where others reach it, ``wss://HOST:PORT``; empty if that is where it listens. A node that listens at
+            all addresses of its host is then reached at the one by which that goes to the directory, also if it
+            becomes another. A node behind another host, or in a container with a network of its own, has to say where.
 
     Raises:
         TypeError, ValueError: A value that cannot be.

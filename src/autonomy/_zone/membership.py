@@ -213,6 +213,14 @@ class Membership:
             self._wanted += 1
             self._news.set()
 
+    def announce(self, address: str) -> bool:
+        """Say that others reach this node at an address from now on; return whether that is another one than before."""
+        if address == self.me.address:
+            return False
+        self.me = msgspec.structs.replace(self.me, address=address)
+        self._go_in_again()
+        return True
+
     # --- in the directory
 
     async def open(self, nursery: trio.Nursery) -> None:

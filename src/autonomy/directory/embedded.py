@@ -191,6 +191,11 @@ class EmbeddedDirectory:
         self.node = check_node_name(node)
         self.address = address
 
+    @property
+    def places(self) -> Sequence[str]:
+        """Where it is reached; see `abc.Directory`."""
+        return () if self.address is None else (self.address,)
+
     def __repr__(self) -> str:
         return f"EmbeddedDirectory({self.node!r}, {self.address!r})"
 
@@ -220,6 +225,7 @@ class EmbeddedClient:
         self._seat = seat
         self._incarnation = seat.incarnation
         self._has_left = False
+        self._is_lost = True
 
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node; see `abc.DirectoryClient`."""
@@ -259,11 +265,13 @@ class EmbeddedClient:
                 return answer
 
     async def _ask(self, request: Any, timeout: float = _ANSWER) -> Answer:
-        if self._reached_at is not None:  # each time: the way to a node that has left the zone is forgotten
+        if self._is_lost and self._reached_at is not None:
             self._seat.introduce(self._node, self._reached_at)
+        self._is_lost = False
         try:
             return _answers.decode(await self._seat.ask(self._address, msgspec.json.encode(request).decode(), timeout))
         except NoReply as why:
+            self._is_lost = True  # it may have moved back, or the way to it be forgotten
             raise DirectoryUnavailable(f"the zone's directory does not answer: {why}") from why
         except msgspec.MsgspecError as why:
             raise DirectoryUnavailable(f"the zone's directory answered what nobody understands: {why}") from why

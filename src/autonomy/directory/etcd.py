@@ -6,7 +6,7 @@ why nobody can change another start's, in `_sansio/etcd_zone.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,11 @@ class EtcdDirectory:
         self.lease = LEASE
         self.starting = STARTING
         self._transport = transport
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Where it is reached; see `abc.Directory`."""
+        return self.place.endpoints
 
     def __repr__(self) -> str:
         return f"EtcdDirectory({', '.join(self.place.endpoints)})"

@@ -115,11 +115,16 @@ class Keeper:
 class MemoryDirectory:
     """A directory for nodes of one process: ``directory=MemoryDirectory()``, the same one for each of them.
 
-    It is for tests, and for zones in one process. A node's lease runs out when it does not renew it for 10 s.
+    It is for tests, and for zones in one process. A node's lease runs out when it does not renew it for 15 s.
     """
 
     def __init__(self) -> None:
         self._keeper = Keeper("memory")
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Nowhere; see `abc.Directory`."""
+        return ()
 
     @asynccontextmanager
     async def open(self, seat: Seat) -> AsyncGenerator[MemoryClient]:
