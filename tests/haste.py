@@ -1,6 +1,7 @@
 """Senders of little patience, who keep what they were told of each message; and workers that keep what they handled.
 
-What a sender is told must be true: a message that was not sent is never handled, and one that was is handled once.
+What a sender is told must be true: a message that was not sent is never handled, and one that was is handled once, or
+its loss is reported.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from random import Random
 
 import trio
 
-from autonomy import Context, Node, NoReply
+from autonomy import Context, DeadLetter, Node, NoReply
 
 WORKERS = ("quick", "slow")
 _SIZES = (0, 0, 0, 100_000, 400_000)
@@ -49,10 +50,11 @@ class Entering:
 
 
 class Hasty:
-    """All that was sent in haste.
+    """All that was sent in haste. It has the node's `on_dead_letter`.
 
     Attributes:
         told: What was said of each message: ``sent``, ``handled``, ``not_sent``, or ``maybe_handled``.
+        reported: Those that became dead letters.
     """
 
     def __init__(self, node: Node, far: str) -> None:
@@ -61,6 +63,11 @@ class Hasty:
         self._stopped = False
         self._running = 0
         self.told: dict[str, str] = {}
+        self.reported: set[str] = set()
+        node.on_dead_letter = self._report
+
+    def _report(self, letter: DeadLetter) -> None:
+        self.reported.add(letter.message.split(" ")[0])
 
     def stop(self) -> None:
         """Send no more."""
@@ -107,7 +114,8 @@ class Hasty:
         ]
         lies += [f"{number} was handled" for number in times if self.told[number] == "not_sent"]
         for number, told in self.told.items():
-            if told in ("sent", "handled") and number not in times:
+            is_lost = number not in times and not (told == "sent" and number in self.reported)
+            if told in ("sent", "handled") and is_lost:
                 lies.append(f"{number} was {told}, and never handled")
         return lies + [f"{name}: {pair}" for name, numbers in handled.items() for pair in _disordered(numbers)]
 

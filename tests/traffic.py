@@ -1,7 +1,7 @@
 """Traffic whose every message can be accounted for: it says who sent it, and which of his it is.
 
 `Recorder` writes down what comes, `Traffic` sends, and a `Report` says what is wrong: lost, twice, or out of order.
-Both nodes of a test send to each other, so this knows nothing of which is which.
+All nodes of a test send to each other, so this knows nothing of which is which.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from autonomy import Context, Node, NoReply
 RECORDERS = ("one", "two", "three")
 """Workers that write down what they get. The last has a mailbox that is soon full."""
 TASKS, COURIERS = 3, 2
-"""Who sends, on each node: tasks of the program, and workers."""
+"""Who sends from one node to another: tasks of the program, and workers."""
 _LARGE = "x" * 200_000
 """Text that goes in parts."""
 
 Numbers = dict[str, int]
-"""A number for each sender and worker, as ``sender>worker``."""
+"""A number for each sender and worker, as ``sender>worker@node``."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Courier:
 
 
 class Traffic:
-    """What one node sends to another, and gets from it.
+    """What one node sends to others, and gets from them.
 
     Args:
         node: The node that sends, and has the workers that others send to.
@@ -106,12 +106,11 @@ class Traffic:
         self.problems: list[str] = []
 
     async def open(self) -> None:
-        """Start the workers that take, and those that send."""
+        """Start the workers that take."""
         for name in RECORDERS:
             capacity = 5 if name == RECORDERS[-1] else 1000
-            await self._node.start_worker(name, Recorder(name, self.accounts), mailbox_capacity=capacity)
-        for number in range(COURIERS):
-            await self._node.start_worker(f"courier-{number}", Courier(self, f"courier-{number}@{self._node.name}"))
+            recorder = Recorder(f"{name}@{self._node.name}", self.accounts)
+            await self._node.start_worker(name, recorder, mailbox_capacity=capacity)
 
     async def run(self, far: str) -> None:
         """Send to the workers of a far node until told to stop."""
@@ -119,7 +118,9 @@ class Traffic:
             for number in range(TASKS):
                 nursery.start_soon(self.send, f"task-{number}@{self._node.name}", far)
             for number in range(COURIERS):
-                await self._node.send_message(f"courier-{number}", far)
+                name = f"courier-{number}-{far}"
+                await self._node.start_worker(name, Courier(self, f"{name}@{self._node.name}"))
+                await self._node.send_message(name, far)
 
     async def stop(self) -> None:
         """Stop sending; return when all who send have done so."""
@@ -134,7 +135,7 @@ class Traffic:
             while not self._stopped:
                 number += 1
                 for worker in RECORDERS:
-                    self.sent[f"{sender}>{worker}"] = number
+                    self.sent[f"{sender}>{worker}@{far}"] = number
                     await self._send_one(f"{worker}@{far}", sender, number)
         finally:
             self._running -= 1
@@ -166,6 +167,7 @@ class Traffic:
         """Return all figures, as they are now."""
         came = {flow: (each.last, len(each.missing)) for flow, each in self.accounts.items()}
         return Report(
+            node=self._node.name,
             sent=self.sent,
             came=came,
             twice=sum(each.twice for each in self.accounts.values()),
@@ -179,6 +181,7 @@ class Report(msgspec.Struct):
     """The figures of one node.
 
     Attributes:
+        node: Its name.
         sent: The last number that each sender here has sent to each worker there.
         came: The last number that came from each sender there, and how many before it did not.
         twice: Messages that came again.
@@ -187,6 +190,7 @@ class Report(msgspec.Struct):
         problems: What else they got.
     """
 
+    node: str
     sent: Numbers
     came: dict[str, tuple[int, int]]
     twice: int
@@ -199,6 +203,8 @@ def lost(sender: Report, taker: Report) -> int:
     """Return how many messages of one node never came to the other, so far."""
     total = 0
     for flow, sent in sender.sent.items():
+        if not flow.endswith(f"@{taker.node}"):
+            continue
         last, missing = taker.came.get(flow, (0, 0))
         total += missing + sent - last
     return total

@@ -14,13 +14,18 @@ from .traffic import until
 class Waiters:
     """Those who wait for a far node in all the ways there are, and how it ended for each, and when.
 
+    Args:
+        node: On which they wait.
+        far: Name of that node; it has the workers ``one``, ``silent`` and ``full``.
+
     Attributes:
         ends: The end of each, by its name.
         times: When that was, on Trio's clock.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, far: str = "far") -> None:
         self._node = node
+        self._far = far
         self.ends: dict[str, NoReply | Down] = {}
         self.times: dict[str, float] = {}
 
@@ -29,7 +34,7 @@ class Waiters:
         for waiting in (self._ask, self._ask_behind, self._tell_full, self._converse, self._watch):
             nursery.start_soon(self._wait, waiting)
             await trio.sleep(0.1)
-        await self._node.send_and_receive("one@far", "waiters 1 ask")
+        await self._node.send_and_receive(f"one@{self._far}", "waiters 1 ask")
 
     async def all_ended(self, seconds: float) -> None:
         """Wait until none waits any more."""
@@ -45,21 +50,21 @@ class Waiters:
         self.times[waiting.__name__.strip("_")] = trio.current_time()
 
     async def _ask(self) -> None:
-        await self._node.send_and_receive("silent@far", "wait: old")
+        await self._node.send_and_receive(f"silent@{self._far}", "wait: old")
 
     async def _ask_behind(self) -> None:
-        await self._node.send_and_receive("silent@far", "old")
+        await self._node.send_and_receive(f"silent@{self._far}", "old")
 
     async def _tell_full(self) -> None:
         for _ in range(10):
-            await self._node.send_message("full@far", "wait: old")
+            await self._node.send_message(f"full@{self._far}", "wait: old")
 
     async def _converse(self) -> None:
-        async with await self._node.send("silent@far", "old") as mailbox:
+        async with await self._node.send(f"silent@{self._far}", "old") as mailbox:
             await mailbox.receive()
 
     async def _watch(self) -> Down:
-        async with self._node.watch("silent@far") as watch:
+        async with self._node.watch(f"silent@{self._far}") as watch:
             return await watch.down()
 
     def check(self) -> None:
@@ -73,4 +78,4 @@ class Waiters:
         }
         down = self.ends["watch"]
         assert isinstance(down, Down)
-        assert down.name == "silent@far"
+        assert down.name == f"silent@{self._far}"
