@@ -37,11 +37,13 @@ class Peers:
         self._settings = settings
         self._meet = meet
         self._peers: dict[str, Peer] = {}
+        self._addresses: dict[str, str] = {}
+        """Of those with whom nobody has had anything to do: in a large zone these are most, and a peer is 10 KB."""
         self._leaving = False
 
     def get(self, name: str) -> Peer | None:
         """Return the node of that name, if there is a way to it."""
-        peer = self._peers.get(name)
+        peer = self._named(name) if name in self._addresses else self._peers.get(name)
         return peer if peer is not None and peer.may_be_reached else None
 
     @property
@@ -51,11 +53,15 @@ class Peers:
 
     def introduce(self, name: str, address: str) -> None:
         """Say where a node listens; it is dialled when there is something for it."""
-        if name != self._settings.me:
-            self._named(name).reach_at(address)
+        peer = self._peers.get(name)
+        if peer is not None:
+            peer.reach_at(address)
+        elif name != self._settings.me:
+            self._addresses[name] = address
 
     def dismiss(self, name: str, reason: str) -> None:
         """Dial a node no more, for it is gone; a link that there is stays as long as it works."""
+        self._addresses.pop(name, None)
         peer = self._peers.get(name)
         if peer is not None:
             peer.dismiss(reason)
@@ -118,6 +124,7 @@ class Peers:
         peer = self._peers.get(name)
         if peer is None:
             peer = self._peers[name] = Peer(name, self._settings)
+            peer.address = self._addresses.pop(name, None)
             self._meet(peer)
         return peer
 
