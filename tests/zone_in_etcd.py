@@ -15,8 +15,8 @@ from autonomy.directory import EtcdDirectory
 from autonomy.errors import DirectoryUnavailable, NoReply
 from autonomy.identity import ZoneAuthority
 
-LEASE = 5.0
-"""Seconds; nodes renew it every 3.3 s."""
+LEASE = 8.0
+"""Seconds: shorter than what nodes ask for, and longer than what they renew it after."""
 
 
 class EtcdZoneOfNodes:

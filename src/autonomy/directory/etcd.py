@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from .._sansio.directory_url import EtcdPlace, parse_directory_url
 from .._sansio.etcd_zone import EtcdZone
 from .._sansio.members import STARTING
-from .._sansio.roster import LEASE
 from ..abc import DirectoryClient, Seat
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class EtcdDirectory:
     """A directory that is kept in etcd: ``directory="etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379"``.
 
     All nodes of the zone are given members of the same etcd. Several zones may share it, for each has keys of its own,
-    below ``/autonomy/ZONE/`` or ``/autonomy/CLUSTER.ZONE/``. A node that is not heard for 10 s is gone. While etcd is
+    below ``/autonomy/ZONE/`` or ``/autonomy/CLUSTER.ZONE/``. A node that is not heard for 15 s is gone. While etcd is
     away, what is known stays known, and what is not raises DirectoryUnavailable.
 
     Needs the extra ``etcd``, and an etcd from 3.4 on.
@@ -38,7 +37,7 @@ class EtcdDirectory:
 
     Attributes:
         place: What the URL says.
-        lease: Seconds that a silent node is believed to be there. For tests: nodes renew it every 3.3 s.
+        lease: Seconds that a silent node is believed to be there; None for as long as each node wants. For tests.
         starting: Seconds after which a node counts as ready. For tests likewise.
 
     Raises:
@@ -59,7 +58,7 @@ class EtcdDirectory:
         self._client = etcd_client
         etcd_client.check_files(place)
         self.place = place
-        self.lease = LEASE
+        self.lease: float | None = None
         self.starting = STARTING
         self._transport = transport
 

@@ -44,7 +44,7 @@ def check_files(place: EtcdPlace) -> None:
 
 @asynccontextmanager
 async def using(
-    place: EtcdPlace, zone: EtcdZone, lease: float, starting: float, transport: httpx.AsyncBaseTransport | None
+    place: EtcdPlace, zone: EtcdZone, lease: float | None, starting: float, transport: httpx.AsyncBaseTransport | None
 ) -> AsyncGenerator[EtcdClient]:
     """Use an etcd from a node while the block runs; it need not answer yet."""
     follower = Follower(zone, EtcdView(zone, starting))
@@ -123,12 +123,14 @@ class EtcdClient:
     that what went with it is gone at once.
     """
 
-    def __init__(self, zone: EtcdZone, gateway: Gateway, follower: Follower, lease: float, starting: float) -> None:
+    def __init__(
+        self, zone: EtcdZone, gateway: Gateway, follower: Follower, lease: float | None, starting: float
+    ) -> None:
         self._zone = zone
         self._gateway = gateway
         self._follower = follower
         self._view = follower.view
-        self._seconds = lease
+        self._always = lease
         self._starting = starting
         self._member = Member(zone.name, zone.incarnation)
         self._lease: int | None = None
@@ -166,7 +168,7 @@ class EtcdClient:
         self, member: Member, names: list[str], before: Entry | None, displaced: list[str]
     ) -> Standing | None:
         """Take the place of the record that was there, with a new lease; None if another one has come meanwhile."""
-        lease = await self._gateway.grant(self._seconds)
+        lease = await self._gateway.grant(self._seconds_of(member))
         self._useless[lease] = None  # unless all goes well
         self._renewed = trio.current_time()
         member = self._as_it_counts(member)
@@ -226,7 +228,7 @@ class EtcdClient:
             if standing == "member":
                 standing = await self._share(lease, self._zone.with_others(answer, here, gone))
             if standing == "member":
-                standing = await self._prolong(lease)
+                standing = await self._prolong(lease, self._seconds_of(complete or self._member))
             if standing != "member":
                 return standing
         return "member"
@@ -237,10 +239,13 @@ class EtcdClient:
             return "member"
         return self._zone.standing(await self._gateway.transact(self._zone.share(lease, names)))
 
-    async def _prolong(self, lease: int) -> Standing:
+    def _seconds_of(self, member: Member) -> float:
+        return member.lease if self._always is None else self._always
+
+    async def _prolong(self, lease: int, seconds: float) -> Standing:
         """Prolong the lease, unless that was done just now: for one of many names."""
         asked = trio.current_time()
-        if asked < self._renewed + self._seconds / 10:
+        if asked < self._renewed + seconds / 10:
             return "member"
         if not await self._gateway.keep_alive(lease):
             return "unknown"
