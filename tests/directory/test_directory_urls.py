@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from autonomy import Zone, open_node
 from autonomy._sansio.directory_url import EmbeddedPlace, EtcdPlace, parse_directory_url
+from autonomy._sansio.node_file import NodeFile
+from autonomy._zone.node_file import DeployedNode
 from autonomy.directory import EmbeddedDirectory, EtcdDirectory, directory_at
+from autonomy.identity import ZoneAuthority
 from tests.zone import FaultyNetwork, on
 
 
@@ -153,3 +157,18 @@ directory_at("etcd://a:1")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert "ImportError: a directory in etcd needs httpx: pip install 'autonomy-actors[etcd]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_node_file_may_name_a_directory_by_its_url(tmp_path: Path) -> None:
+    authority = ZoneAuthority.create(tmp_path / "ca", "z")
+    authority.credentials("z-a").save(tmp_path / "credentials")
+    file = NodeFile(name="z-a", zone="z", cluster="", credentials=str(tmp_path / "credentials"), directory="etcd://h:1")
+    path = tmp_path / "node.json"
+
+    path.write_bytes(msgspec.json.encode(file))
+    assert repr(DeployedNode(str(path)).options["directory"]) == "EtcdDirectory(http://h:1)"
+
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(file, directory="etcd://h:0")))
+    with pytest.raises(ValueError, match=rf"AUTONOMY_NODE_FILE: {path}: HOST:PORT, with a port"):
+        DeployedNode(str(path))
