@@ -24,13 +24,15 @@ Refusal = Literal[
     "zone",
     "name",
     "files",
+    "ticket",
 ]
 """Why an identity was refused.
 
 `missing`: no certificate was shown. `malformed`: it is none. `untrusted`: no chain to the zone's CA. `expired`,
 `not_yet_valid`, `revoked`: as they say. `revocation_unknown`: no fresh list of what was revoked. `profile`: a key, a
 usage or a lifetime that the zone does not issue. `identity`: not exactly one well-formed name. `zone`, `name`: another
-zone, or another node than the one expected. `files`: a key on disk that others could read or have written.
+zone, or another node than the one expected. `files`: a key on disk that others could read or have written. `ticket`:
+an enrollment ticket that is unknown, used up, has ended, or is not for that node.
 """
 
 

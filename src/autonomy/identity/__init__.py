@@ -13,17 +13,21 @@ from .._sansio.spiffe import PeerIdentity
 from .authority import ZoneAuthority
 from .contexts import client_context, server_context
 from .credentials import Credentials, new_key
+from .enrolling import Enrolled, enroll, enrolled_in
 from .handshake import accept_tls, dial_tls
 from .trust import TrustStore
 
 __all__ = [
     "Credentials",
+    "Enrolled",
     "PeerIdentity",
     "TrustStore",
     "ZoneAuthority",
     "accept_tls",
     "client_context",
     "dial_tls",
+    "enroll",
+    "enrolled_in",
     "new_key",
     "server_context",
 ]

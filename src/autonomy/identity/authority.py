@@ -9,11 +9,9 @@ Source: X.509-SVID (one URI, usages), RFC 5280 sections 4 (certificates) and 5 (
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -26,16 +24,16 @@ from .credentials import Credentials, new_key
 from .issuing import Signer, new_ca, new_crl, new_leaf
 from .lifetimes import CRL_LIFETIME, LEAF_LIFETIME, Clock, utc_now
 from .pem import read_certificates, read_crls, read_keys, write_certificates, write_crls, write_keys
-from .private_files import check_private_folder, make_private_folder, read_private, write_private
+from .private_files import check_private_folder, locked_folder, make_private_folder, read_private, write_private
 from .profile import UNREADABLE, PublicKey, is_accepted_key, zone_of_authority
-from .serials import Issued, Ledger, Listed, Revoked, SerialLog, Switched
+from .serials import Admitted, Barred, Issued, Ledger, Listed, Revoked, SerialLog, Switched
 from .trust import TrustStore
 
 _log = get_logger("security")
 
 # ca.key and ca.crt hold the CA, and during a change the next one after it. A key is written before its certificate and
 # removed after it, so that whatever certificate is there has its key. Which of the two issues is in the log.
-_KEYS, _CERTIFICATES, _CRLS, _SERIALS, _LOCK = "ca.key", "ca.crt", "ca.crl", "serials.log", "lock"
+_KEYS, _CERTIFICATES, _CRLS, _SERIALS = "ca.key", "ca.crt", "ca.crl", "serials.log"
 
 
 class ZoneAuthority:
@@ -87,7 +85,7 @@ class ZoneAuthority:
         check_zone_name(zone)
         folder = Path(folder)
         make_private_folder(folder)
-        with _lock(folder):
+        with locked_folder(folder):
             if (folder / _CERTIFICATES).exists():
                 raise IdentityError(
                     f"folder {str(folder)!r} holds a zone already; make another one elsewhere", reason="files"
@@ -112,6 +110,28 @@ class ZoneAuthority:
         with self._locked() as signers:
             return tuple(signer.certificate for signer in signers)
 
+    def now(self) -> datetime:
+        """What time it is, by the clock of this authority."""
+        return self._clock()
+
+    @property
+    def ca_ids(self) -> tuple[str, ...]:
+        """Key ids, in hex, of the CAs in `ca`."""
+        with self._locked() as signers:
+            return tuple(signer.id for signer in signers)
+
+    @property
+    def issuer(self) -> str:
+        """Key id, in hex, of the CA that issues now."""
+        with self._locked() as signers:
+            return _issuer(signers, self._serials.read()).id
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was issued, revoked and barred, as far as it still matters."""
+        with self._locked():
+            return self._serials.read()
+
     @property
     def crl(self) -> tuple[x509.CertificateRevocationList, ...]:
         """The newest CRL of each CA, as `sign_crl` or `revoke` has made it."""
@@ -130,7 +150,7 @@ class ZoneAuthority:
             lifetime: At most 24 hours.
 
         Raises:
-            IdentityError: The key is of another kind, or the request is not signed by it.
+            IdentityError: The key is of another kind, or the request is not signed by it; or the node is barred.
             ValueError: The name, or the lifetime.
         """
         check_identity_name(name)
@@ -138,7 +158,12 @@ class ZoneAuthority:
             raise ValueError(f"lifetime must be above zero and at most {LEAF_LIFETIME}, got {lifetime}")
         public = _key_of(key)
         with self._locked() as signers:
-            now, signer = self._clock(), _issuer(signers, self._serials.read())
+            ledger = self._serials.read()
+            if name in ledger.barred:
+                raise IdentityError(
+                    f"node {name!r} is barred from zone {self._zone!r}: 'admit' it first", reason="revoked"
+                )
+            now, signer = self._clock(), _issuer(signers, ledger)
             certificate = new_leaf(signer, self._zone, name, public, now, lifetime)
             serial, until = f"{certificate.serial_number:x}", certificate.not_valid_after_utc
             self._serials.append(Issued(now, serial, name, until, signer.id))
@@ -158,7 +183,7 @@ class ZoneAuthority:
     def revoke(self, name: str) -> int:
         """Revoke all certificates of a node that have not ended, and sign new CRLs.
 
-        The node can be given new ones: see to it that nobody does.
+        The node can be given new ones, unless it is barred as well: `bar` it first.
 
         Returns:
             How many were revoked now; 0 if all of them were before.
@@ -188,10 +213,33 @@ class ZoneAuthority:
                 raise IdentityError(f"zone {self._zone!r} has issued no certificate with serial number {serial:x}")
             return self._revoke(signers, [f"{serial:x}"] if f"{serial:x}" not in ledger.revoked else [])
 
+    def bar(self, name: str) -> bool:
+        """Issue nothing to a node from now on, until `admit`; return whether that is new. What it has stays valid."""
+        check_identity_name(name)
+        with self._locked():
+            return self._note(Barred(self._clock(), name), name not in self._serials.read().barred)
+
+    def admit(self, name: str) -> bool:
+        """Issue to a node again that was barred; return whether it was. What was revoked stays so."""
+        check_identity_name(name)
+        with self._locked():
+            return self._note(Admitted(self._clock(), name), name in self._serials.read().barred)
+
     def sign_crl(self) -> tuple[x509.CertificateRevocationList, ...]:
         """Sign a new CRL for each CA, with the next number, good for a day. Do so at least twice a day."""
         with self._locked() as signers:
             return self._sign_crl(signers)
+
+    def restored(self) -> None:
+        """Go on with a copy of the folder: number CRLs above all that may have been signed since it was made.
+
+        What was issued since is not in the copy, and cannot be revoked by name before its node has renewed it.
+        """
+        with self._locked() as signers:
+            now = self._clock()
+            self._serials.append(Listed(now, max(self._serials.read().crl_number, int(now.timestamp()))))
+            self._sign_crl(signers)
+        _log.warning("zone restored from a copy", zone=self._zone)
 
     def roll_over(self) -> None:
         """Make the next CA. The present one goes on issuing, for nobody trusts the new one yet.
@@ -246,7 +294,7 @@ class ZoneAuthority:
     @contextmanager
     def _locked(self) -> Iterator[list[Signer]]:
         check_private_folder(self._folder)
-        with _lock(self._folder):
+        with locked_folder(self._folder):
             yield self._read_signers()
 
     def _read_signers(self) -> list[Signer]:
@@ -271,6 +319,13 @@ class ZoneAuthority:
         if len(signers) < 2:
             raise IdentityError(f"zone {self._zone!r} has one CA alone: 'roll_over' makes the next one")
 
+    def _note(self, entry: Barred | Admitted, is_new: bool) -> bool:  # noqa: FBT001  # what is returned
+        if is_new:
+            self._serials.append(entry)
+            what = "node barred" if isinstance(entry, Barred) else "node admitted"
+            _log.warning(what, zone=self._zone, name=entry.name)
+        return is_new
+
     def _revoke(self, signers: list[Signer], serials: list[str]) -> int:
         for serial in serials:
             self._serials.append(Revoked(self._clock(), serial))
@@ -288,16 +343,6 @@ class ZoneAuthority:
         crls = tuple(new_crl(signer, number, ledger, now) for signer in signers)
         write_private(self._folder / _CRLS, write_crls(crls))
         return crls
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _issuer(signers: list[Signer], ledger: Ledger) -> Signer:

@@ -30,24 +30,52 @@ def client_context(credentials: Credentials) -> ssl.SSLContext:
     return _context(ssl.PROTOCOL_TLS_CLIENT, credentials)
 
 
+def open_context(credentials: Credentials) -> ssl.SSLContext:
+    """Return a new context for one connection that a stranger opens, who shows no certificate."""
+    context = _bare(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    context.verify_mode = ssl.CERT_NONE
+    _show(context, credentials)
+    return context
+
+
+def stranger_context() -> ssl.SSLContext:
+    """Return a new context for one connection of a machine that has no certificate yet, and knows no CA.
+
+    TLS checks nothing: whoever uses it verifies the other end's certificate before it says anything.
+    """
+    context = _bare(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _context(protocol: int, credentials: Credentials) -> ssl.SSLContext:
-    # Not ssl.create_default_context: that trusts the system's CAs and writes secrets to SSLKEYLOGFILE.
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False  # nodes are no hosts: the TrustStore compares names
+    context = _bare(protocol)
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     if credentials.trust.clock is not utc_now or credentials.trust.revocation == "lifetime":
         # OpenSSL would judge by the system's time, to the second. The TrustStore judges by the clock it was given, and
         # knows what may be a little ahead of it.
         context.verify_flags = ssl.VerifyFlags(context.verify_flags | NO_CHECK_TIME)
-    context.options |= ssl.OP_NO_TICKET
     context.load_verify_locations(cadata=write_certificates(credentials.trust.ca).decode())
+    _show(context, credentials)
+    return context
+
+
+def _bare(protocol: int) -> ssl.SSLContext:
+    # Not ssl.create_default_context: that trusts the system's CAs and writes secrets to SSLKEYLOGFILE.
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # nodes are no hosts: the TrustStore compares names
+    context.options |= ssl.OP_NO_TICKET
+    return context
+
+
+def _show(context: ssl.SSLContext, credentials: Credentials) -> None:
     # load_cert_chain reads files and nothing else, and a key has no business on a disk for that: a pipe is a file too.
     certificate, key = write_certificates([credentials.certificate]), write_keys([credentials._key])
     with _as_file(certificate) as certificate_file, _as_file(key) as key_file:
         context.load_cert_chain(certificate_file, key_file)
-    return context
 
 
 @contextmanager

@@ -122,8 +122,7 @@ class Credentials:
         """
         folder = Path(folder)
         make_private_folder(folder)
-        write_private(folder / _CA, write_certificates(self.trust.ca))
-        write_private(folder / _CRL, write_crls(self.trust.crl))
+        save_trust(folder, self.trust.ca, self.trust.crl)
         write_private(folder / _NODE, write_keys([self._key]) + write_certificates([self._certificate]))
 
     @property
@@ -150,6 +149,15 @@ class Credentials:
     def not_after(self) -> datetime:
         """When the certificate ends, in UTC. Renew it after two thirds of its life."""
         return self._certificate.not_valid_after_utc
+
+    @property
+    def issuer(self) -> str:
+        """Key id, in hex, of the CA that issued the certificate; empty if it does not say."""
+        try:
+            found = self._certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+        except x509.ExtensionNotFound:
+            return ""
+        return (found.value.key_identifier or b"").hex()
 
     @property
     def trust(self) -> TrustStore:
@@ -225,6 +233,12 @@ class Credentials:
             self._trust._check(self._certificate, self._trust._roots)
         except IdentityError as error:
             _log.error("own certificate is no longer trusted", identity=self.uri, reason=error.reason, problem=error)
+
+
+def save_trust(folder: Path, ca: Iterable[x509.Certificate], crl: Iterable[x509.CertificateRevocationList]) -> None:
+    """Write what is trusted into a folder of credentials, in place of what was before."""
+    write_private(folder / _CA, write_certificates(ca))
+    write_private(folder / _CRL, write_crls(crl))
 
 
 _Read = tuple[PrivateKey, x509.Certificate, tuple[x509.Certificate, ...], tuple[x509.CertificateRevocationList, ...]]

@@ -6,9 +6,12 @@ have read or written them: a key that leaked must not be used, and saying so is 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -92,6 +95,17 @@ def append_private(path: Path, line: bytes) -> None:
         torn = state.st_size > 0 and os.pread(descriptor, 1, state.st_size - 1) != b"\n"
         store(file, b"\n" * torn + line + b"\n")
     _sync_folder(path.parent)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Be the one who works on a folder's files, among processes and threads. Not to be entered twice."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def store(file: IO[bytes], content: bytes) -> None:

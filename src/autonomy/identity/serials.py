@@ -50,7 +50,21 @@ class Switched(msgspec.Struct, frozen=True, tag_field="event", tag="switched"):
     ca: str
 
 
-Entry = Issued | Revoked | Listed | Switched
+class Barred(msgspec.Struct, frozen=True, tag_field="event", tag="barred"):
+    """From now on, nothing is issued to a node."""
+
+    at: datetime
+    name: str
+
+
+class Admitted(msgspec.Struct, frozen=True, tag_field="event", tag="admitted"):
+    """A node that was barred is one like the others again."""
+
+    at: datetime
+    name: str
+
+
+Entry = Issued | Revoked | Listed | Switched | Barred | Admitted
 _decoder = msgspec.json.Decoder(Entry)
 _FEW = 1000
 
@@ -64,12 +78,22 @@ class Ledger:
         revoked: When, by serial number.
         crl_number: The number of the newest CRLs, 0 before the first.
         issuer: Id of the CA that issues, or None if there was never a choice.
+        barred: Since when, by name of node: nothing is issued to these.
     """
 
     issued: dict[str, Issued]
     revoked: dict[str, datetime]
     crl_number: int
     issuer: str | None
+    barred: dict[str, datetime]
+
+    def live(self, name: str, now: datetime) -> list[Issued]:
+        """Return the certificates of a node that are valid, as far as their time and revocation go."""
+        return [
+            each
+            for serial, each in self.issued.items()
+            if each.name == name and each.not_after > now and serial not in self.revoked
+        ]
 
 
 class SerialLog:
@@ -91,6 +115,7 @@ class SerialLog:
         number, issuer = 0, None
         issued: dict[str, Issued] = {}
         revoked: dict[str, datetime] = {}
+        barred: dict[str, datetime] = {}
         for entry in self._entries():
             match entry:
                 case Issued():
@@ -101,9 +126,13 @@ class SerialLog:
                     number = max(number, entry.number)
                 case Switched():
                     issuer = entry.ca
+                case Barred():
+                    barred[entry.name] = entry.at
+                case Admitted():
+                    barred.pop(entry.name, None)
                 case _:
                     assert_never(entry)
-        return Ledger(issued, revoked, number, issuer)
+        return Ledger(issued, revoked, number, issuer, barred)
 
     def archive(self, until: datetime) -> None:
         """Move the certificates that ended before `until` to ``serials.old.log``, once they are the most."""
