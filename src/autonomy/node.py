@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
+from random import Random
 from time import perf_counter
 
 import trio
@@ -22,7 +23,7 @@ from ._actors.closing import Closing
 from ._actors.process import current_process
 from ._actors.runtime import make_runtime
 from ._actors.system import ActorSystem
-from ._links.addresses import is_everywhere
+from ._links.addresses import is_everywhere, reached_at
 from ._mixed.mixture import Mixture
 from ._mixed.worlds import both, pause
 from ._opening import Crash, opened
@@ -39,17 +40,19 @@ from ._sansio.rights import RIGHTS, Rights, matches
 from ._sansio.shipment import NO_CODE, CodePolicy
 from ._serving import GRACE, HttpServer, serving
 from ._web.health import serve_health
+from ._zone.enrolled import join_zone, options_of, placed
 from ._zone.management import ManagementWorker
 from ._zone.membership import Membership
 from ._zone.node_file import DeployedNode
 from ._zone.remote import RemoteNode, View
+from ._zone.renewal import Renewal
 from ._zone.seat import NodeSeat
 from ._zone.unpacking import unpack
 from ._zone.whereabouts import find_address, follow_address
 from .abc import Allow, Directory, OnConflict, Transport
 from .directory import directory_at
 from .errors import CodeRefused
-from .identity import Credentials
+from .identity import Credentials, Enrolled
 
 _log = logs.get_logger("node")
 _security = logs.get_logger("security")
@@ -90,6 +93,7 @@ class Node(Calls):
         transport: Transport | None,
         credentials: Credentials | None,
         directory: Directory | None,
+        enrolled: Enrolled | None,
     ) -> None:
         runtime = make_runtime(self, options, crash, mixture)
         super().__init__(runtime, ActorSystem(runtime, nursery))
@@ -120,6 +124,7 @@ class Node(Calls):
                 lambda: self._short_name,
             )
         self._directory = directory
+        self._enrolled = enrolled
         self._membership: Membership | None = None
         self._view = View(self, self._identity_of)
 
@@ -390,18 +395,29 @@ class Node(Calls):
         self._address = await self._remoting.open(self._options.listen)
         manager = ManagementWorker(self, self._nursery.start_soon, self._unpack)
         await self._system.start_internal(MANAGEMENT, manager, "manage")
+        if self._enrolled is not None:
+            renewal = Renewal(self._enrolled, self._seat(), Random(self.incarnation))
+            self._nursery.start_soon(renewal.run)
         if self._directory is not None:
             self._membership = await self._join(self._directory, self._remoting)
 
+    def _seat(self) -> NodeSeat:
+        """Return this node, as what it asks other nodes by."""
+        assert self._remoting is not None
+        remoting = self._remoting
+        return NodeSeat(
+            self.name, self.incarnation, self._options.zone.key, self, self._system, remoting.introduce, remoting.down
+        )
+
     async def _join(self, directory: Directory, remoting: Remoting) -> Membership:
         zone, options = self._options.zone, self._options
-        address = zone.address or self._address or ""
+        address = reached_at(zone.address, self._address or "")
         if address and is_everywhere(address):
             if zone.address or not directory.places:
                 raise ValueError(f"others cannot reach a node at {address}: say where they can, ZoneInfo(address=…)")
             listening, address = address, await find_address(address, directory.places)
             self._nursery.start_soon(follow_address, listening, directory.places, address, self._announce)
-        seat = NodeSeat(self.name, self.incarnation, zone.key, self, self._system, remoting.introduce, remoting.down)
+        seat = self._seat()
         me = Member(
             self.name,
             self.incarnation,
@@ -479,11 +495,14 @@ class Node(Calls):
             ``AUTONOMY_WAIT_UNTIL_INTERRUPTED``: ``1/true/yes/on``, or anything else for no; stronger than the
             parameter. ``CLUSTER``, ``ZONE``: First parts of the node's full name. ``AUTONOMY_LOG_LEVEL``: ``INFO``, or
             ``node=DEBUG,worker=WARNING``. ``AUTONOMY_LOGGING=0``: leave logging alone. ``AUTONOMY_NODE_FILE``: What a
-            node that was deployed is told of its zone. ``AUTONOMY_LISTEN``, ``AUTONOMY_ADDRESS``: Where such a node
-            listens, and is reached. ``AUTONOMY_HEALTH``: As the option `health`, and stronger.
+            node that was deployed is told of its zone. ``ENROLLMENT_TICKET``: Joins a zone of other machines; the node
+            is kept below ``AUTONOMY_HOME``, where ``ZONE`` and NODE find it from then on. ``AUTONOMY_LISTEN``,
+            ``AUTONOMY_ADDRESS``: Where such a node listens, else on all addresses, and where others reach it.
+            ``AUTONOMY_HEALTH``: As the option `health`, and stronger.
 
         Raises:
             TypeError, ValueError: An option that cannot be. Nothing was started.
+            IdentityError, Unreachable: The ticket was refused, or nobody answered; see `identity.enroll`.
             BaseException: What `main` raised, or the failure that a worker with `Escalate` ended the node with; bare.
         """
         if http_server is not None and not isinstance(http_server, HttpServer):
@@ -501,6 +520,8 @@ class Node(Calls):
                 if name is not None and name not in (file.name, file.short_name):
                     _log.warning("the name has no effect: whoever deployed the node named it", name=file.name)
                 full_name, options = file.name, deployed.options | options
+            elif (enrolled := join_zone(os.environ, name)) is not None:
+                full_name, options = enrolled.place.name, options_of(enrolled, os.environ) | options
             else:
                 full_name = _full_name(environment, name, options.get("credentials"))
                 options.setdefault("zone", environment.zone_info)
@@ -541,6 +562,7 @@ def open_node(
     code: CodePolicy = NO_CODE,
     zone: ZoneInfo | None = None,
     directory: Directory | str | None = None,
+    enrolled: Enrolled | None = None,
     ready: bool = True,
     health: str | None = None,
     transport: Transport | None = None,
@@ -568,6 +590,7 @@ def open_node(
         zone: The zone that it belongs to, and its place there.
         directory: Where the nodes of that zone, and the names of their workers, are found, or its URL: the same for
             all; see `autonomy.directory`. Without one, nodes are reached that were introduced by `Node.connect`.
+        enrolled: What `identity.enroll` returned: credentials, zone and directory in one; they are kept up to date.
         ready: Whether its names are complete from the start. False: when `Node.ready` is called, or after 10 s; until
             then whoever looks for a name that nobody has waits for it.
         health: Where it answers probes over HTTP, ``HOST:PORT``: ``/live``, and ``/ready`` from when its names are
@@ -585,6 +608,8 @@ def open_node(
         TypeError, ValueError: A value that cannot be; another name than that of the certificate.
         OSError: It cannot listen there, for links or for probes.
     """
+    if enrolled is not None:
+        credentials, zone, directory = placed(enrolled, zone, directory)
     check_credentials(credentials, name, needed=transport is None and (listen is not None or directory is not None))
     options = check_options(
         name=credentials.name if credentials is not None else name,
@@ -606,7 +631,6 @@ def open_node(
     place = directory_at(directory) if isinstance(directory, str) else directory
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
-    opening = opened(
-        lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, transport, credentials, place)
-    )
+    parts = transport, credentials, place, enrolled
+    opening = opened(lambda nursery, crash, mixture: Node(options, nursery, crash, mixture, *parts))
     return _host.machine.get().opening(options, opening)

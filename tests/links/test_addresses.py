@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autonomy._links.addresses import parse_address, write_address
+from autonomy._links.addresses import parse_address, reached_at, write_address
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,17 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
             continue
         assert host
         assert 0 <= port < 2**16
+
+
+@pytest.mark.parametrize(
+    ("address", "listening", "reached"),
+    [
+        ("", "wss://10.0.0.1:7400", "wss://10.0.0.1:7400"),
+        ("wss://a.example:7000", "wss://0.0.0.0:7400", "wss://a.example:7000"),
+        ("wss://10.0.0.1:0", "wss://0.0.0.0:7400", "wss://10.0.0.1:7400"),
+        ("wss://[::1]:0", "wss://[::]:7400", "wss://[::1]:7400"),
+        ("wss://a.example:7000", "", "wss://a.example:7000"),
+    ],
+)
+def test_port_zero_of_an_address_is_the_one_it_listens_on(address: str, listening: str, reached: str) -> None:
+    assert reached_at(address, listening) == reached

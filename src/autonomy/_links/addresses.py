@@ -49,3 +49,16 @@ def is_everywhere(address: str) -> bool:
         return ip_address(host).is_unspecified
     except ValueError:  # a name
         return False
+
+
+def reached_at(address: str, listening: str) -> str:
+    """Return where others reach a node.
+
+    Args:
+        address: Where it says that they do; port 0 stands for the one on which it listens. Empty for no difference.
+        listening: Where it listens, or nothing.
+    """
+    if not address or not listening:
+        return address or listening
+    host, port = parse_address(address)
+    return address if port else write_address(host, parse_address(listening)[1])

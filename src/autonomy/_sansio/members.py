@@ -33,6 +33,7 @@ class ZoneInfo:
         address: Where others reach it, ``wss://HOST:PORT``; empty if that is where it listens. A node that listens at
             all addresses of its host is then reached at the one by which that goes to the directory, also if it
             becomes another. A node behind another host, or in a container with a network of its own, has to say where.
+            Port 0 is the one on which it listens.
 
     Raises:
         TypeError, ValueError: A value that cannot be.

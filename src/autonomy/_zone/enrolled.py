@@ -1,0 +1,127 @@
+"""A program's node that joins a zone by a ticket, or has joined before: what that means as options of a node.
+
+What a ticket has brought is kept in ``$AUTONOMY_HOME/nodes/ZONE/NAME``, so that a restart needs none.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import MutableMapping
+from typing import Any
+
+import trio
+
+from .. import logs
+from .._deploy.home import autonomy_home
+from .._links.addresses import is_everywhere, parse_address
+from .._sansio.enrollment import check_short_name, decode_ticket
+from .._sansio.members import ZoneInfo
+from .._sansio.spec import zone_name_problem
+from ..abc import Directory
+from ..errors import IdentityError
+from ..identity import Credentials, Enrolled, enroll, enrolled_in
+
+_log = logs.get_logger("identity")
+_EVERYWHERE = "wss://0.0.0.0:0"
+
+
+def join_zone(variables: MutableMapping[str, str], name: str | None) -> Enrolled | None:
+    """Return the node of a program that belongs to a zone, by what its environment says; None if it belongs to none.
+
+    ENROLLMENT_TICKET is taken out of the environment, whatever comes of it. It is used if nothing usable is kept of an
+    earlier time; else a node is found by ZONE and its name. Blocks until it has joined.
+
+    Args:
+        variables: The environment.
+        name: Short name of the node; None for what NODE says, else ``node``.
+
+    Raises:
+        ValueError: It is no ticket, or no node can have that name.
+        IdentityError: The ticket was refused, or what is kept cannot be used and there is no ticket.
+        Unreachable: The authority did not answer.
+    """
+    ticket = variables.pop("ENROLLMENT_TICKET", "")
+    short_name = name or variables.get("NODE") or "node"
+    zone = decode_ticket(ticket).zone if ticket else variables.get("ZONE", "")
+    if ticket:
+        check_short_name(short_name)
+        if variables.get("ZONE") not in (None, "", zone):
+            raise ValueError(f"environment variable ZONE says {variables['ZONE']!r:.80}, the ticket is for {zone!r}")
+    elif zone_name_problem(zone) or "/" in short_name:
+        return None
+    folder = autonomy_home(variables) / "nodes" / zone / short_name
+    try:
+        kept = enrolled_in(folder)
+    except IdentityError as error:
+        if not ticket:
+            raise IdentityError(
+                f"what is kept of node {short_name!r} of zone {zone!r} cannot be used: {error}. "
+                "A new ticket, in ENROLLMENT_TICKET, lets it join again.",
+                reason=error.reason,
+            ) from error
+        _log.warning("what was kept cannot be used; joining again", node=short_name, zone=zone, reason=error)
+        kept = None
+    if kept is not None:
+        _log.info("joined before; no ticket is used", node=kept.place.name, ticket_given=bool(ticket))
+        return kept
+    return trio.run(enroll, ticket, short_name, folder) if ticket else None
+
+
+def options_of(enrolled: Enrolled, variables: MutableMapping[str, str]) -> dict[str, Any]:
+    """Return what `open_node` is told of a node that has joined.
+
+    Raises:
+        ValueError: AUTONOMY_LISTEN or AUTONOMY_ADDRESS says what cannot be, or nobody can tell how others reach it.
+    """
+    place = enrolled.place
+    listen = _address(variables, "AUTONOMY_LISTEN") or _EVERYWHERE
+    address = _address(variables, "AUTONOMY_ADDRESS")
+    if not address and is_everywhere(listen):
+        address = _own_address(place.authority_address)
+    return {
+        "enrolled": enrolled,
+        "listen": listen,
+        "zone": ZoneInfo(place.zone, place.cluster, address=address),
+        "rights": place.rights,
+        "code": place.code,
+    }
+
+
+def placed(
+    enrolled: Enrolled, zone: ZoneInfo | None, directory: Directory | str | None
+) -> tuple[Credentials, ZoneInfo, Directory | str]:
+    """Return the credentials, the zone and the directory of a node that has joined; of the last two, what is given."""
+    place = enrolled.place
+    return (
+        enrolled.credentials,
+        zone or ZoneInfo(place.zone, place.cluster),
+        directory or place.directory,
+    )
+
+
+def _address(variables: MutableMapping[str, str], variable: str) -> str:
+    text = variables.get(variable, "")
+    if not text:
+        return ""
+    address = text if "://" in text else f"wss://{text}"
+    try:
+        parse_address(address)
+    except ValueError as error:
+        raise ValueError(f"environment variable {variable}: {error}") from None
+    return address
+
+
+def _own_address(authority: str) -> str:
+    """Return the address by which this machine reaches the authority; nothing is sent for that."""
+    host, port = parse_address(authority)
+    try:
+        family, kind, protocol, _, there = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(there)
+            own = str(probe.getsockname()[0])
+    except OSError as error:
+        raise ValueError(
+            f"this machine's own address cannot be told, for there is no way to {host}: {error.strerror}. "
+            "Say where others reach this node, AUTONOMY_ADDRESS=HOST:PORT."
+        ) from None
+    return f"wss://[{own}]:0" if ":" in own else f"wss://{own}:0"

@@ -1,0 +1,122 @@
+"""What a program's environment says of the zone that it joins or has joined; no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autonomy import Node
+from autonomy._sansio.enrollment import Place, Ticket, encode_ticket
+from autonomy._zone.enrolled import join_zone, options_of
+from autonomy.errors import IdentityError
+from autonomy.identity import Enrolled, ZoneAuthority
+
+TICKET = Ticket(
+    v=1,
+    zone="shop",
+    cluster="local",
+    at="127.0.0.1:1",
+    ca=("ab" * 32,),
+    ref="1f2e",
+    secret="s" * 43,
+    until=2**31,
+    names="*",
+)
+
+
+def kept_in(home: Path) -> Enrolled:
+    """A node that has joined before."""
+    credentials = ZoneAuthority.create(home / "zone", "shop").credentials("local-shop-runner-1")
+    place = Place(
+        name="local-shop-runner-1",
+        zone="shop",
+        cluster="local",
+        directory="embedded://local-shop-authority@127.0.0.1:7400",
+        authority="local-shop-authority",
+        authority_address="wss://127.0.0.1:7400",
+    )
+    enrolled = Enrolled(credentials, place, home / "nodes" / "shop" / "runner-1")
+    enrolled.save()
+    return enrolled
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"ZONE": "shop"}, {"ZONE": "../../etc"}, {"ZONE": "shop", "NODE": "../x"}, {"ENROLLMENT_TICKET": ""}],
+)
+def test_without_a_ticket_and_with_nothing_kept_a_program_belongs_to_no_zone(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    assert join_zone(variables | {"AUTONOMY_HOME": str(tmp_path)}, None) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"ENROLLMENT_TICKET": encode_ticket(TICKET)[:50]}, "cut short"),
+        ({"ENROLLMENT_TICKET": encode_ticket(TICKET), "ZONE": "other"}, "the ticket is for 'shop'"),
+        ({"ENROLLMENT_TICKET": encode_ticket(TICKET), "NODE": "authority"}, "the zone's authority itself"),
+        ({"ENROLLMENT_TICKET": encode_ticket(TICKET), "NODE": "UPPER"}, "node name 'UPPER'"),
+    ],
+)
+def test_a_ticket_that_cannot_be_used_is_a_clear_error_and_leaves_the_environment(
+    variables: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    environment = variables | {"AUTONOMY_HOME": str(tmp_path)}
+
+    with pytest.raises(ValueError, match=said) as caught:
+        join_zone(environment, None)
+
+    assert "ENROLLMENT_TICKET" not in environment
+    assert TICKET.secret not in str(caught.value)
+    assert not (tmp_path / "nodes").exists()
+
+
+def test_a_node_that_was_kept_is_found_by_zone_and_name_and_its_ticket_not_used(tmp_path: Path) -> None:
+    kept = kept_in(tmp_path)
+    where = {"AUTONOMY_HOME": str(tmp_path), "NODE": "runner-1"}
+
+    by_zone = join_zone(where | {"ZONE": "shop"}, None)
+    by_ticket = join_zone(where | {"ENROLLMENT_TICKET": encode_ticket(TICKET)}, None)
+
+    for found in (by_zone, by_ticket):
+        assert found is not None
+        assert (found.credentials.certificate, found.place.name) == (kept.credentials.certificate, kept.place.name)
+
+
+def test_what_others_could_have_read_is_not_used(tmp_path: Path) -> None:
+    kept_in(tmp_path)
+    (tmp_path / "nodes" / "shop" / "runner-1" / "node.pem").chmod(0o644)
+
+    with pytest.raises(IdentityError, match="A new ticket, in ENROLLMENT_TICKET, lets it join again"):
+        join_zone({"AUTONOMY_HOME": str(tmp_path), "NODE": "runner-1", "ZONE": "shop"}, None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "listen", "address"),
+    [
+        ({}, "wss://0.0.0.0:0", "wss://127.0.0.1:0"),
+        ({"AUTONOMY_LISTEN": "wss://127.0.0.1:7500"}, "wss://127.0.0.1:7500", ""),
+        ({"AUTONOMY_LISTEN": "0.0.0.0:7500", "AUTONOMY_ADDRESS": "a:9"}, "wss://0.0.0.0:7500", "wss://a:9"),
+    ],
+)
+def test_where_a_node_listens_and_is_reached(
+    variables: dict[str, str], listen: str, address: str, tmp_path: Path
+) -> None:
+    options = options_of(kept_in(tmp_path), variables)
+
+    assert (options["listen"], options["zone"].address) == (listen, address)
+
+
+def test_an_address_that_cannot_be_names_its_variable(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="environment variable AUTONOMY_ADDRESS: the address of a node is written"):
+        options_of(kept_in(tmp_path), {"AUTONOMY_ADDRESS": "nowhere"})
+
+
+def test_node_start_says_what_is_wrong_with_a_ticket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AUTONOMY_HOME", str(tmp_path))
+    monkeypatch.setenv("ENROLLMENT_TICKET", "abc")
+
+    with pytest.raises(ValueError, match="the enrollment ticket cannot be read"):
+        Node.start(None, "runner-1")

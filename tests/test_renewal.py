@@ -1,0 +1,215 @@
+"""A node has its certificate renewed by its authority, for days: in virtual time, with the zone's own CA."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from autonomy._sansio.enrollment import Place
+from autonomy._sansio.renewal import LONG, News, Refused, Renew, Renewed, asked, text_of
+from autonomy._zone.renewal import Renewal
+from autonomy.errors import IdentityError, NodeDown
+from autonomy.identity import Credentials, Enrolled, TrustStore, ZoneAuthority, new_key
+from autonomy.identity.enrolling import read_request
+from autonomy.identity.pem import write_certificates, write_crls
+
+BEGIN = datetime(2031, 4, 5, tzinfo=UTC)
+DAY = 24 * 3600.0
+NAME = "local-shop-runner-1"
+
+
+def calendar() -> datetime:
+    return BEGIN + timedelta(seconds=trio.current_time())
+
+
+class Authority:
+    """Answers as the authority's worker does, by the zone's own CA. It can be away.
+
+    Attributes:
+        renewed: When certificates were issued.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.now: Callable[[], datetime] = lambda: BEGIN
+        self.ca = ZoneAuthority.create(folder, "shop", clock=lambda: self.now())
+        self._folder = folder
+        self._seen: object = None
+        self._stamped = ""
+        self.is_away = False
+        self.introduced: set[tuple[str, str]] = set()
+        self.renewed: list[float] = []
+        self.tried: list[float] = []
+
+    name = incarnation = ""
+
+    def introduce(self, name: str, address: str) -> None:
+        self.introduced.add((name, address))
+
+    def when_down(self, tell: Callable[[str], None]) -> None:
+        raise NotImplementedError
+
+    async def serve(self, name: str, worker: object) -> None:
+        raise NotImplementedError
+
+    async def ask(self, address: str, message: str, timeout: float) -> str:
+        question = asked.decode(message)
+        if isinstance(question, Renew):
+            self.tried.append(trio.current_time())
+        if self.is_away:
+            await trio.sleep(1)
+            raise NodeDown("the authority is away")
+        if isinstance(question, Renew):
+            self.ca.sign_crl()
+            try:
+                leaf = self.ca.issue(NAME, read_request(question.request))
+            except IdentityError as error:
+                return text_of(Refused(str(error)))
+            self.renewed.append(trio.current_time())
+            return text_of(Renewed(write_certificates([leaf]).decode(), *self._trusted()))
+        if question.stamp == self._stamp():
+            await trio.sleep(LONG)
+        return text_of(News(self._stamp(), *self._trusted(), self.ca.issuer))
+
+    def _stamp(self) -> str:
+        files = [(self._folder / name).stat() for name in ("ca.crt", "ca.crl", "serials.log")]
+        state = [(each.st_ino, each.st_size) for each in files]
+        if state != self._seen:
+            self._seen = state
+            self._stamped = f"{hash((*self._trusted(), self.ca.issuer)) % 2**64:x}"
+        return self._stamped
+
+    def _trusted(self) -> tuple[str, str]:
+        return write_certificates(self.ca.ca).decode(), write_crls(self.ca.crl).decode()
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "zone")
+
+
+def enrolled_by(authority: Authority) -> Enrolled:
+    key = new_key()
+    leaf = authority.ca.issue(NAME, key.public_key())
+    authority.now = calendar
+    trust = TrustStore("shop", ca=authority.ca.ca, crl=authority.ca.crl, clock=calendar)
+    place = Place(
+        name=NAME,
+        zone="shop",
+        cluster="local",
+        directory="embedded://local-shop-authority@10.0.0.1:7400",
+        authority="local-shop-authority",
+        authority_address="wss://10.0.0.1:7400",
+    )
+    return Enrolled(Credentials(key, leaf, trust), place)
+
+
+def renewal(authority: Authority, enrolled: Enrolled) -> Renewal:
+    return Renewal(enrolled, authority, Random(7))
+
+
+async def test_a_certificate_is_renewed_at_two_thirds_of_its_life_day_after_day(
+    authority: Authority, autojump_clock: MockClock
+) -> None:
+    enrolled = enrolled_by(authority)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled).run)
+
+        await trio.sleep(2 * DAY)
+        nursery.cancel_scope.cancel()
+
+    lives = [after - before for before, after in zip([0.0, *authority.renewed], authority.renewed, strict=False)]
+    assert len(lives) >= 2
+    assert all(0.59 * DAY < life < 0.74 * DAY for life in lives)
+    assert len({round(life) for life in lives}) == len(lives)  # no two alike: nodes spread out
+    assert enrolled.credentials.not_after > calendar()
+    assert authority.introduced == {("local-shop-authority", "wss://10.0.0.1:7400")}
+
+
+async def test_while_the_authority_is_away_pauses_grow_and_the_log_says_what_is_left(
+    authority: Authority, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "autonomy")
+    enrolled = enrolled_by(authority)
+    authority.is_away = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled).run)
+
+        await trio.sleep(0.9 * DAY)
+        tried = list(authority.tried)
+        authority.is_away = False
+        await trio.sleep(600)
+        nursery.cancel_scope.cancel()
+
+    pauses = [after - before for before, after in itertools.pairwise(tried)]
+    assert all(after > before - 0.01 for before, after in itertools.pairwise(pauses))
+    assert (pauses[0], pauses[-1]) == pytest.approx((2, 301))
+    assert len(authority.renewed) == 1
+    lines = [record.getMessage() for record in caplog.records]
+    late = [line for line in lines if "certificate not renewed yet" in line]
+    assert re.search(r'lasts="[789] h" retry_in=1 ', late[0])
+    assert 'lasts="2 h" retry_in=300' in late[-1]
+    assert "the authority is away" in late[-1]
+    assert any("the zone's authority is back" in line for line in lines)
+
+
+async def test_who_is_barred_is_told_why_and_whom_it_trusts_goes_on(
+    authority: Authority, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    enrolled = enrolled_by(authority)
+    authority.ca.bar(NAME)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled).run)
+
+        await trio.sleep(0.8 * DAY)
+        nursery.cancel_scope.cancel()
+
+    assert not authority.renewed
+    assert "is barred from zone 'shop'" in caplog.text
+
+
+async def test_a_new_crl_is_heeded_within_a_long_poll(authority: Authority, autojump_clock: MockClock) -> None:
+    enrolled = enrolled_by(authority)
+    other = authority.ca.issue("local-shop-runner-2", new_key().public_key())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled).run)
+        await trio.sleep(10)
+
+        authority.ca.revoke("local-shop-runner-2")
+        await trio.sleep(LONG)
+        nursery.cancel_scope.cancel()
+
+    assert [entry.serial_number for crl in enrolled.credentials.trust.crl for entry in crl] == [other.serial_number]
+
+
+async def test_when_another_ca_issues_a_node_renews_at_once(authority: Authority, autojump_clock: MockClock) -> None:
+    enrolled = enrolled_by(authority)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled).run)
+        await trio.sleep(10)
+        authority.ca.roll_over()
+        await trio.sleep(2 * LONG)
+        before = len(authority.renewed)
+
+        authority.ca.switch_over()
+        await trio.sleep(2 * LONG)
+        by_new_ca = enrolled.credentials.issuer == authority.ca.issuer
+        authority.ca.retire()
+        await trio.sleep(2 * LONG)
+        nursery.cancel_scope.cancel()
+
+    assert before == 0
+    assert by_new_ca
+    assert len(authority.renewed) == 1
+    assert enrolled.credentials.trust.ca == authority.ca.ca
