@@ -49,6 +49,7 @@ _log = get_logger("zone")
 RUNNER_PROGRAM = ("python", "-c", "from autonomy import Node; Node.start()")
 AUTHORITY_PROGRAM = RUNNER_PROGRAM
 """It is told by its node file that it keeps the directory."""
+_SPREAD_EVERY = 0.1
 
 
 class LocalZone:
@@ -184,6 +185,7 @@ class LocalZone:
         self._authority = Container(program, self.state.authority, self._notice, self._patience, self._held)
         self._nursery.start_soon(self._authority.run)
         self._nursery.start_soon(keep_renewing, self.renew)
+        self._nursery.start_soon(self._keep_spreading, files)
 
     async def _stop_pods(self, pods: Sequence[Pod]) -> None:
         files = self._files
@@ -231,6 +233,16 @@ class LocalZone:
     def _notice(self) -> None:
         self._something.set()
         self._something = trio.Event()
+
+    async def _keep_spreading(self, files: NodeFiles) -> None:
+        """Let nodes have what a command has changed in the CA's folder, such as who was revoked."""
+        while True:
+            await trio.sleep(_SPREAD_EVERY)
+            try:
+                if files.is_changed():
+                    await trio.to_thread.run_sync(files.spread)
+            except Exception as error:  # noqa: BLE001  # a full disk must not end a zone
+                _log.exception("what is trusted could not be written for all nodes", error)
 
 
 def _failures(pods: Sequence[Pod]) -> str:

@@ -16,6 +16,7 @@ from .._sansio.rights import Rights
 from .._sansio.shipment import CodePolicy
 from .._sansio.spec import AUTHORITY, SET_BY_THE_ZONE, PlannedNode
 from ..identity import ZoneAuthority
+from ..identity.credentials import save_trust
 from .home import ZonePlace
 from .state import write_json
 
@@ -42,6 +43,7 @@ class NodeFiles:
         self._authority = ZoneAuthority(place.ca) if there else ZoneAuthority.create(place.ca, zone)
         self._authority.sign_crl()
         self._names: dict[str, str] = {}
+        self._seen = _identity(place.ca / "ca.crl")
 
     def write_authority(self) -> Path:
         """Write the file of the node that keeps the directory; return its path."""
@@ -63,7 +65,20 @@ class NodeFiles:
         """Give all nodes new certificates and a new list of what was revoked. Do so several times a day."""
         self._authority.sign_crl()
         for short_name, name in list(self._names.items()):
-            self._authority.credentials(name).save(self._place.credentials / short_name)
+            if name not in self._authority.ledger.barred:
+                self._authority.credentials(name).save(self._place.credentials / short_name)
+        self.spread()
+
+    def is_changed(self) -> bool:
+        """Whether the CA's folder has changed since `spread`."""
+        return self._seen != _identity(self._place.ca / "ca.crl")
+
+    def spread(self) -> None:
+        """Give all nodes the present CAs and lists of what was revoked."""
+        self._seen = _identity(self._place.ca / "ca.crl")
+        ca, crl = self._authority.ca, self._authority.crl
+        for short_name in list(self._names):
+            save_trust(self._place.credentials / short_name, ca, crl)
 
     def _write(
         self,
@@ -113,6 +128,12 @@ class NodeFiles:
             "NODE": short_name,
             "AUTONOMY_NODE_FILE": str(self._place.node_file_of(short_name)),
         }
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is replaced."""
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns
 
 
 def inheritable(variables: Mapping[str, str]) -> dict[str, str]:

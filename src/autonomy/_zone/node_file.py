@@ -15,7 +15,7 @@ from ..errors import IdentityError
 from ..identity import Credentials
 
 _log = logs.get_logger("identity")
-_LOOK_EVERY: Final = 1.0
+_LOOK_EVERY: Final = 0.25
 """Seconds between looks at the credentials: what was revoked is cut off that soon."""
 
 
