@@ -11,6 +11,7 @@ import click
 
 from ..errors import AutonomyError, DeployFailed, ZoneFileError
 from .manifests import manifests
+from .certificates import add_commands
 from .zone import NoSuchZone, zone
 
 FAILED: Final = 1
@@ -87,4 +88,5 @@ def run(file: Path, arguments: tuple[str, ...]) -> None:
 
 
 zone.add_command(manifests)
+add_commands(zone)
 main.add_command(zone)

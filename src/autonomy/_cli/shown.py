@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -77,6 +77,16 @@ def show_zones(states: list[ZoneState], home: Path) -> None:
         ready = sum(pod.state == "ready" for pod in state.pods)
         table.add_row(state.zone, _coloured(state.state), str(len(state.pods)), str(ready), state.folder)
     console.print(table)
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if each is None else str(each) for each in row))
+    _console().print(table)
 
 
 class Progress:
