@@ -134,7 +134,9 @@ def test_no_secret_is_in_any_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["etcd://root:hunter2@e:2379", "etcd://root@e:2379"])
 def test_a_password_in_the_directorys_url_is_refused_and_not_repeated(url: str) -> None:
-    with pytest.raises(ValueError, match="write \\?user=NAME&password-file=PATH") as caught:
+    with pytest.raises(
+        ValueError, match=r"write \?user=NAME&password-file=PATH|written \?user=NAME&password-file=PATH"
+    ) as caught:
         Choices("r", "t", directory=url)
 
     assert "hunter2" not in str(caught.value)
@@ -375,7 +377,7 @@ def test_pods_may_reach_etcd_and_as_little_else_as_can_be_said(url: str, rules: 
     "url", ["", "http://e:2379", "etcd://", "etcd://e:x", "etcd://e:2379,", "etcd://e f:1", "embedded:n"]
 )
 def test_what_is_no_etcd_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"etcd://HOST:PORT|is not HOST:PORT"):
+    with pytest.raises(ValueError, match=r"etcd://HOST:PORT|HOST:PORT, with a port|plain text without blanks"):
         etcd_endpoints(url)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from .._sansio.directory_url import ETCD_PORT, EtcdPlace, parse_directory_url
 from .._sansio.rights import RIGHTS, Rights
 from .._sansio.shipment import CodePolicy
 from .._sansio.spec import ContainerSpec, PodSpec, ZoneSpec, short_name, zone_name_problem
@@ -120,25 +121,13 @@ def etcd_endpoints(url: str) -> list[tuple[str, int]]:
     Raises:
         ValueError: It is not the URL of an etcd, or has a password in it; that is not repeated.
     """
-    scheme, _, rest = url.partition("://")
-    place = rest.partition("?")[0].rstrip("/")
-    if "@" in place:
-        raise ValueError("a directory's URL has no user and password in it: write ?user=NAME&password-file=PATH")
-    if scheme not in ("etcd", "etcds") or not place or not url.isprintable() or " " in url:
+    place = parse_directory_url(url)
+    if not isinstance(place, EtcdPlace):
         raise ValueError(
             f"a directory for a zone on several machines is etcd://HOST:PORT[,HOST:PORT…], got {url!r:.160}"
         )
-    found = []
-    for each in place.split(","):
-        try:
-            parts = urlsplit(f"//{each}")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host = port = None
-        if not host:
-            raise ValueError(f"{each!r:.80} in {url!r:.160} is not HOST:PORT")
-        found.append((host, port or 2379))
-    return found
+    parts = [urlsplit(each) for each in place.endpoints]
+    return [(each.hostname or "", each.port or ETCD_PORT) for each in parts]
 
 
 def check_spec(spec: ZoneSpec, choices: Choices) -> None:
