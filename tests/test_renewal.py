@@ -49,7 +49,7 @@ class Authority:
         self.renewed: list[float] = []
         self.tried: list[float] = []
 
-    name = incarnation = ""
+    name = incarnation = zone = ""
 
     def introduce(self, name: str, address: str) -> None:
         self.introduced.add((name, address))

@@ -32,30 +32,28 @@ from ._sansio.address import check_node_name
 from ._sansio.border import MAX_MESSAGE_BYTES, check_callable, check_delay
 from ._sansio.keepalive import LIVENESS, Liveness
 from ._sansio.management import WORKER as MANAGEMENT
-from ._sansio.members import Member, ZoneInfo, lease_for
+from ._sansio.members import Member, ZoneInfo
 from ._sansio.options import INSTEAD_OF, LEGACY_OF_START, NodeOptions, check_options
 from ._sansio.reports import DeadLetter, NodeStatistics, WorkerInfo
 from ._sansio.restarts import RESUME, ChildSpec, Strategy, Supervision
-from ._sansio.rights import RIGHTS, Rights, matches
+from ._sansio.rights import RIGHTS, Rights
 from ._sansio.shipment import NO_CODE, CodePolicy
 from ._serving import GRACE, HttpServer, serving
 from ._web.health import serve_health
-from ._zone.enrolled import join_zone, options_of, placed
+from ._zone.enrolled import placed
 from ._zone.management import ManagementWorker
 from ._zone.membership import Membership
-from ._zone.node_file import DeployedNode
 from ._zone.remote import RemoteNode, View
 from ._zone.renewal import Renewal
 from ._zone.seat import NodeSeat
-from ._zone.unpacking import unpack
+from ._zone.taking import take
 from ._zone.whereabouts import find_address, follow_address
+from ._zone.which_node import which_node
 from .abc import Allow, Directory, OnConflict, Transport
 from .directory import directory_at
-from .errors import CodeRefused
 from .identity import Credentials, Enrolled
 
 _log = logs.get_logger("node")
-_security = logs.get_logger("security")
 _CLOSING = 14.0
 """Seconds for stopping workers, after `drain_timeout` and before the last one: 25 in all, by default."""
 
@@ -98,7 +96,7 @@ class Node(Calls):
         runtime = make_runtime(self, options, crash, mixture)
         super().__init__(runtime, ActorSystem(runtime, nursery))
         self._options = options
-        self._short_name = options.name.removeprefix(options.zone.prefix)
+        self._short_name = options.short_name
         self._drain_timeout = options.drain_timeout
         self._nursery = nursery
         self._crash = crash
@@ -393,7 +391,7 @@ class Node(Calls):
         if self._remoting is None:
             return
         self._address = await self._remoting.open(self._options.listen)
-        manager = ManagementWorker(self, self._nursery.start_soon, self._unpack)
+        manager = ManagementWorker(self, self._nursery.start_soon, partial(take, self._options))
         await self._system.start_internal(MANAGEMENT, manager, "manage")
         if self._enrolled is not None:
             renewal = Renewal(self._enrolled, self._seat(), Random(self.incarnation))
@@ -410,45 +408,18 @@ class Node(Calls):
         )
 
     async def _join(self, directory: Directory, remoting: Remoting) -> Membership:
-        zone, options = self._options.zone, self._options
-        address = reached_at(zone.address, self._address or "")
+        address = reached_at(self._options.zone.address, self._address or "")
         if address and is_everywhere(address):
-            if zone.address or not directory.places:
+            if self._options.zone.address or not directory.places:
                 raise ValueError(f"others cannot reach a node at {address}: say where they can, ZoneInfo(address=…)")
             listening, address = address, await find_address(address, directory.places)
             self._nursery.start_soon(follow_address, listening, directory.places, address, self._announce)
-        seat = self._seat()
-        me = Member(
-            self.name,
-            self.incarnation,
-            address,
-            self._short_name,
-            zone.pod,
-            zone.container,
-            zone.index,
-            ready=options.ready,
-            visible=zone.visible,
-            lease=lease_for(options.liveness.down),
-        )
-        membership = Membership(me, directory, seat, remoting.dismiss, self._router.forget)
+        me = self._options.member(address)
+        membership = Membership(me, directory, self._seat(), remoting.dismiss, self._router.forget)
         self._router.names = self._system.names = membership
         self._view.members = lambda: membership.members
         await membership.open(self._nursery)
         return membership
-
-    def _unpack(self, shipment: bytes, asker: str) -> object:
-        """Make a worker of what another node has shipped, if it may ship anything."""
-        short = asker.removeprefix(self._options.zone.prefix)
-        if not matches(self._options.rights.ship, short):
-            _security.warning("not allowed", peer=asker, right="ship")
-            raise CodeRefused(f"node {asker!r} may not ship code to node {self.name!r}")
-        try:
-            accepted = unpack(shipment, self._options.code)
-        except CodeRefused as error:
-            _security.warning("code refused", peer=asker, reason=error)
-            raise
-        _security.info("code accepted", peer=asker, code=accepted.code, sha256=accepted.sha256, mode=accepted.mode)
-        return accepted.worker
 
     def _run(self) -> None:
         self._nursery.start_soon(self._runtime.replies.deadlines.run)
@@ -512,19 +483,7 @@ class Node(Calls):
             for option in LEGACY_OF_START:
                 if options.pop(option, None) is not None:
                     _log.warning(f"option {option} has no effect", instead=INSTEAD_OF[option])
-            deployed = None
-            if environment.node_file is not None:
-                listen, address = environment.listen, environment.address
-                deployed = DeployedNode(environment.node_file, listen=listen, address=address)
-                file = deployed.file
-                if name is not None and name not in (file.name, file.short_name):
-                    _log.warning("the name has no effect: whoever deployed the node named it", name=file.name)
-                full_name, options = file.name, deployed.options | options
-            elif (enrolled := join_zone(os.environ, name)) is not None:
-                full_name, options = enrolled.place.name, options_of(enrolled, os.environ) | options
-            else:
-                full_name = _full_name(environment, name, options.get("credentials"))
-                options.setdefault("zone", environment.zone_info)
+            full_name, options, deployed = which_node(environment, os.environ, name, options)
             options.setdefault("ready", main is None)
             if environment.health is not None:
                 options["health"] = environment.health
@@ -543,13 +502,6 @@ class Node(Calls):
                 return node._drain_timeout + _CLOSING + 1 + (GRACE if http_server is not None else 0)
 
             program.run(opening, prepare)
-
-
-def _full_name(environment: _host.Environment, name: str | None, credentials: object) -> str:
-    """Return the full name of a program's node: as it is called, else by its environment, else by its certificate."""
-    if name is None and environment.short_name is None and isinstance(credentials, Credentials):
-        return credentials.name
-    return environment.full_name(name)
 
 
 def open_node(

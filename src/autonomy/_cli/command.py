@@ -10,8 +10,8 @@ from typing import Any, Final
 import click
 
 from ..errors import AutonomyError, DeployFailed, ZoneFileError
-from .manifests import manifests
 from .certificates import add_commands
+from .manifests import manifests
 from .zone import NoSuchZone, zone
 
 FAILED: Final = 1

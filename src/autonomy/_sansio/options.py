@@ -9,7 +9,7 @@ from typing import TypeVar
 from .address import check_node_name
 from .border import check_callable, check_count, check_delay, check_place
 from .keepalive import Liveness
-from .members import ZoneInfo
+from .members import Member, ZoneInfo, lease_for
 from .rights import Rights
 from .shipment import CodePolicy
 
@@ -45,6 +45,26 @@ class NodeOptions:
     zone: ZoneInfo
     ready: bool
     health: tuple[str, int] | None
+
+    @property
+    def short_name(self) -> str:
+        """The node's name within its cluster and zone."""
+        return self.name.removeprefix(self.zone.prefix)
+
+    def member(self, address: str) -> Member:
+        """Return the node as it is entered in its zone's directory, where others reach it at `address`."""
+        return Member(
+            self.name,
+            self.incarnation,
+            address,
+            self.short_name,
+            self.zone.pod,
+            self.zone.container,
+            self.zone.index,
+            ready=self.ready,
+            visible=self.zone.visible,
+            lease=lease_for(self.liveness.down),
+        )
 
 
 def check_options(

@@ -5,7 +5,6 @@ What a ticket has brought is kept in ``$AUTONOMY_HOME/nodes/ZONE/NAME``, so that
 
 from __future__ import annotations
 
-import socket
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -13,7 +12,7 @@ import trio
 
 from .. import logs
 from .._deploy.home import autonomy_home
-from .._links.addresses import is_everywhere, parse_address
+from .._links.addresses import parse_address
 from .._sansio.enrollment import check_short_name, decode_ticket
 from .._sansio.members import ZoneInfo
 from .._sansio.spec import zone_name_problem
@@ -71,17 +70,13 @@ def options_of(enrolled: Enrolled, variables: MutableMapping[str, str]) -> dict[
     """Return what `open_node` is told of a node that has joined.
 
     Raises:
-        ValueError: AUTONOMY_LISTEN or AUTONOMY_ADDRESS says what cannot be, or nobody can tell how others reach it.
+        ValueError: AUTONOMY_LISTEN or AUTONOMY_ADDRESS says what cannot be.
     """
     place = enrolled.place
-    listen = _address(variables, "AUTONOMY_LISTEN") or _EVERYWHERE
-    address = _address(variables, "AUTONOMY_ADDRESS")
-    if not address and is_everywhere(listen):
-        address = _own_address(place.authority_address)
     return {
         "enrolled": enrolled,
-        "listen": listen,
-        "zone": ZoneInfo(place.zone, place.cluster, address=address),
+        "listen": _address(variables, "AUTONOMY_LISTEN") or _EVERYWHERE,
+        "zone": ZoneInfo(place.zone, place.cluster, address=_address(variables, "AUTONOMY_ADDRESS")),
         "rights": place.rights,
         "code": place.code,
     }
@@ -109,19 +104,3 @@ def _address(variables: MutableMapping[str, str], variable: str) -> str:
     except ValueError as error:
         raise ValueError(f"environment variable {variable}: {error}") from None
     return address
-
-
-def _own_address(authority: str) -> str:
-    """Return the address by which this machine reaches the authority; nothing is sent for that."""
-    host, port = parse_address(authority)
-    try:
-        family, kind, protocol, _, there = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.connect(there)
-            own = str(probe.getsockname()[0])
-    except OSError as error:
-        raise ValueError(
-            f"this machine's own address cannot be told, for there is no way to {host}: {error.strerror}. "
-            "Say where others reach this node, AUTONOMY_ADDRESS=HOST:PORT."
-        ) from None
-    return f"wss://[{own}]:0" if ":" in own else f"wss://{own}:0"
