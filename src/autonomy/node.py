@@ -50,7 +50,6 @@ from ._zone.taking import take
 from ._zone.whereabouts import find_address, follow_address
 from ._zone.which_node import which_node
 from .abc import Allow, Directory, OnConflict, Transport
-from .directory import directory_at
 from .identity import Credentials, Enrolled
 
 _log = logs.get_logger("node")
@@ -560,9 +559,8 @@ def open_node(
         TypeError, ValueError: A value that cannot be; another name than that of the certificate.
         OSError: It cannot listen there, for links or for probes.
     """
-    if enrolled is not None:
-        credentials, zone, directory = placed(enrolled, zone, directory)
-    check_credentials(credentials, name, needed=transport is None and (listen is not None or directory is not None))
+    credentials, zone, place = placed(enrolled, credentials, zone, directory)
+    check_credentials(credentials, name, needed=transport is None and (listen is not None or place is not None))
     options = check_options(
         name=credentials.name if credentials is not None else name,
         incarnation=check_callable(new_incarnation, "new_incarnation")(),
@@ -580,7 +578,6 @@ def open_node(
         ready=ready,
         health=health,
     )
-    place = directory_at(directory) if isinstance(directory, str) else directory
     if transport is None and credentials is not None:
         transport = secure_transport(credentials)
     parts = transport, credentials, place, enrolled

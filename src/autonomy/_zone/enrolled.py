@@ -17,6 +17,7 @@ from .._sansio.enrollment import check_short_name, decode_ticket
 from .._sansio.members import ZoneInfo
 from .._sansio.spec import zone_name_problem
 from ..abc import Directory
+from ..directory import directory_at
 from ..errors import IdentityError
 from ..identity import Credentials, Enrolled, enroll, enrolled_in
 
@@ -83,15 +84,14 @@ def options_of(enrolled: Enrolled, variables: MutableMapping[str, str]) -> dict[
 
 
 def placed(
-    enrolled: Enrolled, zone: ZoneInfo | None, directory: Directory | str | None
-) -> tuple[Credentials, ZoneInfo, Directory | str]:
-    """Return the credentials, the zone and the directory of a node that has joined; of the last two, what is given."""
-    place = enrolled.place
-    return (
-        enrolled.credentials,
-        zone or ZoneInfo(place.zone, place.cluster),
-        directory or place.directory,
-    )
+    enrolled: Enrolled | None, credentials: Credentials | None, zone: ZoneInfo | None, directory: Directory | str | None
+) -> tuple[Credentials | None, ZoneInfo | None, Directory | None]:
+    """Return the credentials, the zone and the directory of a node: what is given, else what it joined."""
+    if enrolled is not None:
+        place = enrolled.place
+        credentials = enrolled.credentials
+        zone, directory = zone or ZoneInfo(place.zone, place.cluster), directory or place.directory
+    return credentials, zone, directory_at(directory) if isinstance(directory, str) else directory
 
 
 def _address(variables: MutableMapping[str, str], variable: str) -> str:
