@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from .._deploy.renewing import keep_renewing
 from .._sansio.renewal import News, Renewed
 from ..errors import IdentityError
 from ..identity import Credentials, TrustStore, ZoneAuthority, new_key
@@ -25,8 +26,6 @@ from ..logs import get_logger
 _log = get_logger("authority")
 _LOOK_EVERY: Final = 0.1
 _WATCHED: Final = ("ca.crt", "ca.crl", "serials.log")
-CRL_EVERY: Final = 6 * 3600.0
-"""Seconds; a CRL is believed for a day."""
 T = TypeVar("T")
 
 
@@ -77,15 +76,12 @@ class Signing:
         credentials.replace(key=key, certificate=await self._do(issue))
 
     async def sign_crls(self) -> None:
-        """Sign new CRLs now and several times a day, for ever."""
-        while True:
-            try:
-                await self._do(self._authority.sign_crl)
-            except (IdentityError, OSError) as error:
-                _log.error("CRL not signed; tried again in a minute", reason=error)
-                await trio.sleep(60)
-            else:
-                await trio.sleep(CRL_EVERY)
+        """Sign new CRLs several times a day of the calendar, for ever."""
+
+        async def sign() -> None:
+            await self._do(self._authority.sign_crl)
+
+        await keep_renewing(sign, self._authority.now)
 
     # --- what is new
 
