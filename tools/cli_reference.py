@@ -44,7 +44,7 @@ def _all(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[click.Comm
 def _described(command: click.Command, path: tuple[str, ...]) -> Iterator[str]:
     context = click.Context(command, info_name=" ".join(path))
     pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
-    options = [each for each in command.params if isinstance(each, click.Option)]
+    options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
     yield from (f"## {' '.join(path)}", "", "```", " ".join([*path, *(["[OPTIONS]"] if options else []), *pieces]))
     yield from ("```", "", inspect.cleandoc(command.help or ""), "")
     if options:
