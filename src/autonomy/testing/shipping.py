@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import node
 from .._sansio.shipment import CodePolicy
-from .._zone import remote
+from .._zone import remote, taking
 from .._zone.packing import pack
 from .._zone.unpacking import unpack
 from .processes import process
@@ -14,7 +13,7 @@ from .processes import process
 
 def stand_ins() -> list[tuple[object, str, object]]:
     """Return what to exchange: an object, the name of an attribute, and what to put there."""
-    return [(remote, "pack", _pack), (node, "unpack", _unpack)]
+    return [(remote, "pack", _pack), (taking, "unpack", _unpack)]
 
 
 def _pack(worker: object) -> bytes:
