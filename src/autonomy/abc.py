@@ -278,6 +278,9 @@ class DirectoryClient(Protocol):
     `find` and `changes` may raise NotAMember.
     """
 
+    def reconnect(self) -> None:
+        """Use no connection of its own any more that there is: this host has another address than when it was made."""
+
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node, with all its names, and with the others that it knows of: a directory that has lost them
         then has them again. Entered once more, what was there before is replaced."""

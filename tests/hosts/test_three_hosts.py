@@ -1,11 +1,12 @@
 """The promises about links and lost nodes, kept by a zone of three hosts, with the kernel's TCP on wires that fail.
 
-The node ``a`` keeps the directory. Every message is numbered; what is lost, comes twice or out of order is counted,
-and printed with how long it took until something was known.
+The directory is on the host ``a``: a worker of its node, or an etcd. Every message is numbered; what is lost, comes
+twice or out of order is counted, and printed with how long it took until something was known.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import permutations
 from pathlib import Path
@@ -19,7 +20,7 @@ from autonomy._sansio.members import LEASE
 
 from .fabric import Quality
 from .lan import Lan
-from .zone import HostsZone, check, open_zone, tell
+from .zone import HostsZone, check, open_embedded_zone, open_etcd_zone, tell
 from .zone_node import Told
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -28,10 +29,13 @@ BAD = Quality(delay=0.2, jitter=0.05, loss=0.3)
 """Worse than what anybody has: a round trip takes 0.4 s, and half of them fail."""
 
 
-@pytest.fixture
-async def zone(lan: Lan, tmp_path: Path) -> AsyncIterator[HostsZone]:
+@pytest.fixture(params=["embedded", "etcd"])
+async def zone(lan: Lan, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[HostsZone]:
     """A zone of nodes ``a``, ``b`` and ``c``, which find out by themselves where they are."""
-    async with open_zone(lan, tmp_path / "zone") as opened:
+    if request.param == "etcd" and shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed: apt-get install etcd-server")
+    opening = open_etcd_zone if request.param == "etcd" else open_embedded_zone
+    async with opening(lan, tmp_path / "zone") as opened:
         yield opened
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from autonomy._sansio.keepalive import LIVENESS, Liveness
 from autonomy.identity import ZoneAuthority
 from tests.traffic import Report, lost
 
@@ -80,21 +79,20 @@ class ZoneNode:
 
 
 class HostsZone:
-    """A zone of hosts. Its directory is kept by the node ``a``.
+    """A zone of hosts. Its directory is on the host ``a``.
 
     Args:
         lan: The hosts.
         folder: Of the zone's authority.
         nursery: Where answers are read.
-        liveness: How soon a silent node is noticed.
+        directory: URL of the directory.
     """
 
-    def __init__(self, lan: Lan, folder: Path, nursery: trio.Nursery, liveness: Liveness) -> None:
+    def __init__(self, lan: Lan, folder: Path, nursery: trio.Nursery, directory: str) -> None:
         self._lan = lan
         self._folder = folder
         self._nursery = nursery
-        self._liveness = liveness
-        self._directory = ("a", f"wss://{lan['a'].address}:{PORT}")
+        self._options = msgspec.json.encode(Options(directory)).decode()
         self.nodes: dict[str, ZoneNode] = {}
 
     def __getitem__(self, name: str) -> ZoneNode:
@@ -104,9 +102,8 @@ class HostsZone:
         """Start nodes, each on the host of its name. They find out by themselves at which address that is reached."""
         for name in names:
             host = self._lan[name]
-            liveness = (self._liveness.heartbeat, self._liveness.suspect, self._liveness.down)
-            options = msgspec.json.encode(Options(self._directory, liveness=liveness)).decode()
-            program = await host.start(sys.executable, "-m", "tests.hosts.zone_node", str(self._folder), name, options)
+            command = (sys.executable, "-m", "tests.hosts.zone_node", str(self._folder), name, self._options)
+            program = await host.start(*command)
             node = self.nodes[name] = ZoneNode(host, program)
             self._nursery.start_soon(node.answers.read)
         for name in names:
@@ -161,11 +158,29 @@ def check(reports: list[Report]) -> None:
 
 
 @asynccontextmanager
-async def open_zone(lan: Lan, folder: Path, liveness: Liveness = LIVENESS) -> AsyncGenerator[HostsZone]:
+async def open_embedded_zone(lan: Lan, folder: Path) -> AsyncGenerator[HostsZone]:
+    """Have a zone of all hosts of a LAN, whose node ``a`` keeps the directory."""
+    async with open_zone(lan, folder, f"embedded://hosts-a@{lan['a'].address}:{PORT}") as zone:
+        yield zone
+
+
+@asynccontextmanager
+async def open_etcd_zone(lan: Lan, folder: Path) -> AsyncGenerator[HostsZone]:
+    """Have a zone of all hosts of a LAN, whose directory is in an etcd on the host ``a``."""
+    a = lan["a"]
+    url = f"http://{a.address}:2379"
+    etcd = ("etcd", f"--data-dir={folder}-etcd", "--logger=zap", "--log-level=error")
+    await a.start(*etcd, f"--listen-client-urls={url}", f"--advertise-client-urls={url}")
+    async with open_zone(lan, folder, f"etcd://{a.address}:2379") as zone:
+        yield zone
+
+
+@asynccontextmanager
+async def open_zone(lan: Lan, folder: Path, directory: str) -> AsyncGenerator[HostsZone]:
     """Have a zone of all hosts of a LAN, whose authority is a folder; all nodes are there when this begins."""
     ZoneAuthority.create(folder, "hosts.example")
     async with trio.open_nursery() as nursery:
-        zone = HostsZone(lan, folder, nursery, liveness)
+        zone = HostsZone(lan, folder, nursery, directory)
         await zone.start(*lan.hosts)
         for name in lan.hosts:
             await zone[name].ask("wait_members", list(lan.hosts), 15.0)

@@ -16,9 +16,8 @@ from typing import Any
 import msgspec
 import trio
 
-from autonomy import Context, Node, NoReply, Zone, open_node
+from autonomy import Context, Node, Zone, ZoneInfo, open_node
 from autonomy._sansio.keepalive import Liveness
-from autonomy.directory import EmbeddedDirectory
 from autonomy.errors import AutonomyError
 from autonomy.identity import ZoneAuthority
 from tests.far_node import Lines, Silent
@@ -31,12 +30,14 @@ class Options(msgspec.Struct, frozen=True):
     """What a node is told of its zone.
 
     Attributes:
-        directory: Which node keeps the directory, and where.
+        directory: URL of the directory.
+        zone: Name of the zone.
         listen: Where it listens.
         liveness: Seconds until something is sent, a link is dropped, a node is down.
     """
 
-    directory: tuple[str, str]
+    directory: str
+    zone: str = "hosts"
     listen: str = "wss://0.0.0.0:7400"
     liveness: tuple[float, float, float] = (2.0, 4.0, 10.0)
 
@@ -63,7 +64,7 @@ class Echo:
 
 
 class Commands:
-    """What a node can be told: each method is a command."""
+    """What a node can be told: each method is a command. Nodes are called by their short names."""
 
     def __init__(self, node: Node, nursery: trio.Nursery) -> None:
         self._node = node
@@ -79,7 +80,14 @@ class Commands:
         await self._ledger.open(self._node)
         await self._node.start_worker("silent", Silent())
         await self._node.start_worker("full", Silent(), mailbox_capacity=1)
-        await self._node.start_worker(f"echo-{self._node.name}", Echo())
+        await self._node.start_worker(f"echo-{self._node.short_name}", Echo())
+
+    def _full(self, name: str) -> str:
+        return self._node.name.removesuffix(self._node.short_name) + name
+
+    def _address(self, worker: str) -> str:
+        name, at, node = worker.partition("@")
+        return f"{name}@{self._full(node)}" if at else name
 
     async def do_start(self, worker: str) -> None:
         """Start a worker that echoes."""
@@ -88,7 +96,7 @@ class Commands:
     async def do_ask(self, address: str, timeout: float = 5.0) -> str:
         """Ask a worker; return the answer, or the name of the error."""
         try:
-            return await self._node.send_and_receive(address, "answer", timeout=timeout)
+            return await self._node.send_and_receive(self._address(address), "answer", timeout=timeout)
         except AutonomyError as error:
             return type(error).__name__
 
@@ -98,15 +106,16 @@ class Commands:
         with trio.fail_after(seconds):
             while True:
                 try:
-                    await self._node.send_and_receive(address, "answer", timeout=1.0)
-                except NoReply:
+                    await self._node.send_and_receive(self._address(address), "answer", timeout=1.0)
+                except AutonomyError:
                     await trio.sleep(0.05)
                 else:
                     return trio.current_time() - began
 
     async def do_members(self) -> list[str]:
         """Return the nodes of the zone."""
-        return [each.name for each in await Zone.nodes(self._node)]
+        prefix = self._full("")
+        return [each.name.removeprefix(prefix) for each in await Zone.nodes(self._node)]
 
     async def do_wait_members(self, names: list[str], seconds: float) -> float:
         """Wait until those are the nodes of the zone; return the seconds that it took."""
@@ -120,7 +129,7 @@ class Commands:
 
     async def do_send(self, far: str) -> None:
         """Send numbered messages to a node, until told to stop."""
-        self._nursery.start_soon(self._traffic.run, far)
+        self._nursery.start_soon(self._traffic.run, self._full(far))
 
     async def do_stop(self) -> None:
         """Stop that."""
@@ -134,7 +143,7 @@ class Commands:
 
     async def do_wait(self, far: str) -> None:
         """Wait for a node in all the ways there are."""
-        waiters = self._waiters[far] = Waiters(self._node, far)
+        waiters = self._waiters[far] = Waiters(self._node, self._full(far))
         await waiters.begin(self._nursery)
 
     async def do_waited(self, far: str, seconds: float) -> float:
@@ -149,9 +158,9 @@ class Commands:
 
     async def do_haste(self, far: str) -> None:
         """Send in haste to a node, until told to stop."""
-        hasty = self._hasty[far] = Hasty(self._node, far)
+        hasty = self._hasty[far] = Hasty(self._node, self._full(far))
         for number in range(4):
-            self._nursery.start_soon(hasty.send, f"{self._node.name}s{number}", Random(number))
+            self._nursery.start_soon(hasty.send, f"{self._node.short_name}s{number}", Random(number))
 
     async def do_told(self, far: str, handled: dict[str, list[str]] | None = None) -> Any:
         """Stop that; given what was handled there, return what they were told."""
@@ -183,10 +192,11 @@ async def obey(commands: Commands, number: int, command: str, *arguments: Any) -
 async def main(folder: str, name: str, options: Options) -> None:
     """Be the node until nobody gives commands any more."""
     opening = open_node(
-        credentials=ZoneAuthority(folder).credentials(name),
+        credentials=ZoneAuthority(folder).credentials(f"{options.zone}-{name}"),
         listen=options.listen,
         liveness=Liveness(*options.liveness),
-        directory=EmbeddedDirectory(*options.directory),
+        zone=ZoneInfo(options.zone),
+        directory=options.directory,
         stall_warning=None,
         drain_timeout=1,
     )

@@ -219,6 +219,8 @@ class Membership:
             return False
         self.me = msgspec.structs.replace(self.me, address=address)
         self._go_in_again()
+        if self._client is not None:
+            self._client.reconnect()
         return True
 
     # --- in the directory

@@ -227,6 +227,9 @@ class EmbeddedClient:
         self._has_left = False
         self._is_lost = True
 
+    def reconnect(self) -> None:
+        """Do nothing: it is reached by the node's own links."""
+
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node; see `abc.DirectoryClient`."""
         self._has_left = False

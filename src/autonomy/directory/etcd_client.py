@@ -145,6 +145,10 @@ class EtcdClient:
 
     # --- this node
 
+    def reconnect(self) -> None:
+        """Ask etcd by new connections; see `abc.DirectoryClient`."""
+        self._gateway.reconnect()
+
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node; see `abc.DirectoryClient`. Etcd forgets nobody, so it need not be told of the others."""
         self._has_left = False

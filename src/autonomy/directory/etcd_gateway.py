@@ -146,7 +146,13 @@ class Gateway:
         self._token: str | None = None
         self._revision = 0
         self._certificate_seen = _seen(place)
-        self._http = httpx.AsyncClient(transport=transport or EtcdTransport(tls), trust_env=False)
+        self._transport = transport
+        self._http = self._new_client()
+        self._old: list[httpx.AsyncClient] = []
+        self._asking: dict[trio.CancelScope, None] = {}
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=self._transport or EtcdTransport(self._tls), trust_env=False)
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
@@ -155,7 +161,16 @@ class Gateway:
             yield
         finally:
             with trio.CancelScope(shield=True):
-                await self._http.aclose()
+                for client in (*self._old, self._http):
+                    await client.aclose()
+
+    def reconnect(self) -> None:
+        """Ask by new connections from now on, also again what was asked by those there are: they lead nowhere now."""
+        if self._transport is None:
+            self._old.append(self._http)
+            self._http = self._new_client()
+        for asking in self._asking:
+            asking.cancel()
 
     # --- verbs
 
@@ -201,12 +216,27 @@ class Gateway:
         request = {"create_request": fields | {"start_revision": str(revision), "progress_notify": True}}
         endpoint = self._endpoint
         try:
-            await self._stream(endpoint, request, take)
+            async with self._by_this_connection():
+                await self._stream(endpoint, request, take)
         except (_Elsewhere, httpx.HTTPError) as error:
             self._go_on_from(endpoint)
             raise DirectoryUnavailable(f"the watch at {endpoint} ended: {_reason(error)}") from error
 
     # --- requests
+
+    @asynccontextmanager
+    async def _by_this_connection(self) -> AsyncGenerator[None]:
+        """Do what is in the block, unless `reconnect` is called meanwhile."""
+        while self._old:
+            await self._old.pop().aclose()
+        with trio.CancelScope() as asking:
+            self._asking[asking] = None
+            try:
+                yield
+            finally:
+                del self._asking[asking]
+        if asking.cancelled_caught:
+            raise _Elsewhere("this host has another address than when it was asked")
 
     @property
     def _endpoint(self) -> str:
@@ -237,7 +267,8 @@ class Gateway:
             for _ in range(max(2, len(self._place.endpoints))):
                 endpoint = self._endpoint
                 try:
-                    return await self._ask(endpoint, path, body, kind)
+                    async with self._by_this_connection():
+                        return await self._ask(endpoint, path, body, kind)
                 except (_Elsewhere, httpx.HTTPError) as error:
                     why = f"{endpoint}: {_reason(error)}"
                     self._go_on_from(endpoint)

@@ -142,6 +142,9 @@ class MemoryClient:
         self._incarnation = seat.incarnation
         self._has_left = False
 
+    def reconnect(self) -> None:
+        """Do nothing: there is none."""
+
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node; see `abc.DirectoryClient`."""
         self._has_left = False
