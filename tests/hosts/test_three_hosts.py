@@ -1,7 +1,9 @@
 """The promises about links and lost nodes, kept by a zone of three hosts, with the kernel's TCP on wires that fail.
 
-The directory is on the host ``a``: a worker of its node, or an etcd. Every message is numbered; what is lost, comes
-twice or out of order is counted, and printed with how long it took until something was known.
+There are two kinds of zone. In the *embedded* one the node ``a`` keeps the directory, and certificates come from a
+folder; in the *joined* one the directory is in an etcd on the host ``a``, and all nodes came with tickets. Every
+message is numbered; what is lost, comes twice or out of order is counted, and printed with how long it took until
+something was known.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from autonomy._sansio.members import LEASE
 
 from .fabric import Quality
 from .lan import Lan
-from .zone import HostsZone, check, open_embedded_zone, open_etcd_zone, tell
+from .zone import HostsZone, check, open_embedded_zone, open_joined_zone, tell
 from .zone_node import Told
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -29,13 +31,21 @@ BAD = Quality(delay=0.2, jitter=0.05, loss=0.3)
 """Worse than what anybody has: a round trip takes 0.4 s, and half of them fail."""
 
 
-@pytest.fixture(params=["embedded", "etcd"])
+ZONES = {"embedded": open_embedded_zone, "joined": open_joined_zone}
+in_embedded_zone = pytest.mark.parametrize(
+    "zone", ["embedded", pytest.param("joined", marks=pytest.mark.soak)], indirect=True
+)
+in_joined_zone = pytest.mark.parametrize(
+    "zone", ["joined", pytest.param("embedded", marks=pytest.mark.soak)], indirect=True
+)
+
+
+@pytest.fixture
 async def zone(lan: Lan, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[HostsZone]:
     """A zone of nodes ``a``, ``b`` and ``c``, which find out by themselves where they are."""
-    if request.param == "etcd" and shutil.which("etcd") is None:
+    if request.param == "joined" and shutil.which("etcd") is None:
         pytest.skip("etcd is not installed: apt-get install etcd-server")
-    opening = open_etcd_zone if request.param == "etcd" else open_embedded_zone
-    async with opening(lan, tmp_path / "zone") as opened:
+    async with ZONES[request.param](lan, tmp_path / "zone") as opened:
         yield opened
 
 
@@ -96,6 +106,7 @@ async def all_arrives(
     check(reports)
 
 
+@in_joined_zone
 async def test_whatever_happens_to_wires_within_the_window_all_arrives_once_and_in_order(
     lan: Lan, zone: HostsZone
 ) -> None:
@@ -103,6 +114,7 @@ async def test_whatever_happens_to_wires_within_the_window_all_arrives_once_and_
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("zone", list(ZONES), indirect=True)
 @pytest.mark.parametrize(("fault", "seconds"), [(cut_off, 8.0), (cut_one_way, 7.0), (lose_many, 7.0), (move, 12.0)])
 async def test_the_same_again_and_again_until_close_to_the_end_of_the_window(
     lan: Lan, zone: HostsZone, fault: Callable[[Lan, float], Awaitable[None]], seconds: float
@@ -128,6 +140,7 @@ async def check_told(zone: HostsZone, near: str, far: str) -> None:
     assert told.reported + told.told.get("not_sent", 0) + told.told.get("maybe_handled", 0) > 0
 
 
+@in_joined_zone
 async def test_a_host_beyond_the_window_is_down_and_reported_and_comes_back_by_itself(
     lan: Lan, zone: HostsZone
 ) -> None:
@@ -161,6 +174,7 @@ async def test_a_host_beyond_the_window_is_down_and_reported_and_comes_back_by_i
 # ---- K2, K3: a node that is no more
 
 
+@in_embedded_zone
 async def test_a_node_that_is_killed_is_known_to_be_down_within_a_second_and_may_start_anew(
     lan: Lan, zone: HostsZone
 ) -> None:
@@ -177,6 +191,7 @@ async def test_a_node_that_is_killed_is_known_to_be_down_within_a_second_and_may
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("zone", list(ZONES), indirect=True)
 async def test_a_host_without_power_is_down_after_the_window_and_gone_with_its_lease(lan: Lan, zone: HostsZone) -> None:
     await zone["b"].ask("wait", "c")
 
@@ -199,6 +214,7 @@ async def test_a_host_without_power_is_down_after_the_window_and_gone_with_its_l
 # ---- K3, R3: a node that is elsewhere
 
 
+@in_embedded_zone
 async def test_nodes_whose_hosts_have_moved_are_found_by_those_who_had_no_link_to_them(
     lan: Lan, zone: HostsZone
 ) -> None:
@@ -216,6 +232,7 @@ async def test_nodes_whose_hosts_have_moved_are_found_by_those_who_had_no_link_t
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("zone", list(ZONES), indirect=True)
 async def test_for_a_minute_of_the_worst_network_nobody_is_told_what_is_not_so(lan: Lan, zone: HostsZone) -> None:
     for near, far in (("a", "b"), ("b", "c"), ("c", "a")):
         await zone[near].ask("haste", far)

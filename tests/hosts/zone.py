@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import permutations
 from pathlib import Path
@@ -21,6 +22,8 @@ from .zone_node import Options
 
 PORT: Final = 7400
 _PATIENCE: Final = 60.0
+_AUTONOMY: Final = (sys.executable, "-m", "autonomy", "zone")
+Tickets = Callable[[str], Awaitable[str]]
 
 
 class Answers:
@@ -83,16 +86,18 @@ class HostsZone:
 
     Args:
         lan: The hosts.
-        folder: Of the zone's authority.
+        folder: Of the zone's authority, or where nodes keep what they get for tickets.
         nursery: Where answers are read.
-        directory: URL of the directory.
+        options: What nodes are told.
+        ticket: Returns what a node is to join with; nothing if it need not.
     """
 
-    def __init__(self, lan: Lan, folder: Path, nursery: trio.Nursery, directory: str) -> None:
+    def __init__(self, lan: Lan, folder: Path, nursery: trio.Nursery, options: Options, ticket: Tickets) -> None:
         self._lan = lan
         self._folder = folder
         self._nursery = nursery
-        self._options = msgspec.json.encode(Options(directory)).decode()
+        self._options = msgspec.json.encode(options).decode()
+        self._ticket = ticket
         self.nodes: dict[str, ZoneNode] = {}
 
     def __getitem__(self, name: str) -> ZoneNode:
@@ -103,7 +108,8 @@ class HostsZone:
         for name in names:
             host = self._lan[name]
             command = (sys.executable, "-m", "tests.hosts.zone_node", str(self._folder), name, self._options)
-            program = await host.start(*command)
+            ticket = await self._ticket(name)
+            program = await host.start(*command, env=os.environ | {"ENROLLMENT_TICKET": ticket})
             node = self.nodes[name] = ZoneNode(host, program)
             self._nursery.start_soon(node.answers.read)
         for name in names:
@@ -159,28 +165,41 @@ def check(reports: list[Report]) -> None:
 
 @asynccontextmanager
 async def open_embedded_zone(lan: Lan, folder: Path) -> AsyncGenerator[HostsZone]:
-    """Have a zone of all hosts of a LAN, whose node ``a`` keeps the directory."""
-    async with open_zone(lan, folder, f"embedded://hosts-a@{lan['a'].address}:{PORT}") as zone:
-        yield zone
-
-
-@asynccontextmanager
-async def open_etcd_zone(lan: Lan, folder: Path) -> AsyncGenerator[HostsZone]:
-    """Have a zone of all hosts of a LAN, whose directory is in an etcd on the host ``a``."""
-    a = lan["a"]
-    url = f"http://{a.address}:2379"
-    etcd = ("etcd", f"--data-dir={folder}-etcd", "--logger=zap", "--log-level=error")
-    await a.start(*etcd, f"--listen-client-urls={url}", f"--advertise-client-urls={url}")
-    async with open_zone(lan, folder, f"etcd://{a.address}:2379") as zone:
-        yield zone
-
-
-@asynccontextmanager
-async def open_zone(lan: Lan, folder: Path, directory: str) -> AsyncGenerator[HostsZone]:
-    """Have a zone of all hosts of a LAN, whose authority is a folder; all nodes are there when this begins."""
+    """Have a zone of all hosts of a LAN, whose node ``a`` keeps the directory; all are there when this begins."""
     ZoneAuthority.create(folder, "hosts.example")
+
+    async def no_ticket(_: str) -> str:
+        return ""
+
+    async with _open_zone(lan, folder, Options(f"embedded://hosts-a@{lan['a'].address}:{PORT}"), no_ticket) as zone:
+        yield zone
+
+
+@asynccontextmanager
+async def open_joined_zone(lan: Lan, folder: Path) -> AsyncGenerator[HostsZone]:
+    """Have a zone of all hosts of a LAN, which join with tickets; its authority and an etcd are on the host ``a``."""
+    a, authority = lan["a"], ("--folder", str(folder / "authority"))
+    await trio.Path(folder).mkdir()
+    url = f"http://{a.address}:2379"
+    etcd = ("etcd", f"--data-dir={folder / 'etcd'}", "--logger=zap", "--log-level=error")
+    await a.start(*etcd, f"--listen-client-urls={url}", f"--advertise-client-urls={url}")
+    await a.run(*_AUTONOMY, "init", "hosts", "--cluster=lan", f"--directory=etcd://{a.address}:2379", *authority)
+    running = await a.start(*_AUTONOMY, "authority", f"--listen={a.address}:{PORT + 10}", *authority)
+    await running.line()
+
+    async def ticket(name: str) -> str:
+        if await trio.Path(folder / name).exists():
+            return ""
+        return (await a.run(*_AUTONOMY, "ticket", f"--names={name}", *authority)).strip()
+
+    async with _open_zone(lan, folder, Options(), ticket) as zone:
+        yield zone
+
+
+@asynccontextmanager
+async def _open_zone(lan: Lan, folder: Path, options: Options, ticket: Tickets) -> AsyncGenerator[HostsZone]:
     async with trio.open_nursery() as nursery:
-        zone = HostsZone(lan, folder, nursery, directory)
+        zone = HostsZone(lan, folder, nursery, options, ticket)
         await zone.start(*lan.hosts)
         for name in lan.hosts:
             await zone[name].ask("wait_members", list(lan.hosts), 15.0)

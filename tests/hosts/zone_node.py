@@ -1,8 +1,9 @@
 """A node of a zone of hosts: a program of its own, told what to do by lines of JSON; `zone` starts it.
 
-``python -m tests.hosts.zone_node FOLDER NAME OPTIONS`` opens a node named in the zone whose authority has that folder,
-with `Options` as JSON. Each line on its standard input is a command with its arguments; each is answered with one line
-on its standard output, as soon as what was wanted is done, so that some may take long and others not wait for them.
+``python -m tests.hosts.zone_node FOLDER NAME OPTIONS`` opens a node, with `Options` as JSON. The folder is that of its
+zone's authority, or where it keeps what it gets for a ticket. Each line on its standard input is a command with its
+arguments; each is answered with one line on its standard output, as soon as what was wanted is done, so that some may
+take long and others not wait for them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -19,7 +21,7 @@ import trio
 from autonomy import Context, Node, Zone, ZoneInfo, open_node
 from autonomy._sansio.keepalive import Liveness
 from autonomy.errors import AutonomyError
-from autonomy.identity import ZoneAuthority
+from autonomy.identity import ZoneAuthority, enroll, enrolled_in
 from tests.far_node import Lines, Silent
 from tests.haste import Hasty, Ledger
 from tests.traffic import Traffic, until
@@ -30,13 +32,13 @@ class Options(msgspec.Struct, frozen=True):
     """What a node is told of its zone.
 
     Attributes:
-        directory: URL of the directory.
+        directory: URL of the directory; empty for a node that joins with the ticket in ENROLLMENT_TICKET, or has.
         zone: Name of the zone.
         listen: Where it listens.
         liveness: Seconds until something is sent, a link is dropped, a node is down.
     """
 
-    directory: str
+    directory: str = ""
     zone: str = "hosts"
     listen: str = "wss://0.0.0.0:7400"
     liveness: tuple[float, float, float] = (2.0, 4.0, 10.0)
@@ -189,14 +191,21 @@ async def obey(commands: Commands, number: int, command: str, *arguments: Any) -
     say([number, await getattr(commands, f"do_{command}")(*arguments)])
 
 
+async def place(folder: Path, name: str, options: Options) -> dict[str, Any]:
+    """Return what `open_node` is told of who a node is, and where its zone."""
+    if not options.directory:
+        kept = folder / name
+        return {"enrolled": enrolled_in(kept) or await enroll(os.environ.pop("ENROLLMENT_TICKET"), name, kept)}
+    credentials = ZoneAuthority(folder).credentials(f"{options.zone}-{name}")
+    return {"credentials": credentials, "zone": ZoneInfo(options.zone), "directory": options.directory}
+
+
 async def main(folder: str, name: str, options: Options) -> None:
     """Be the node until nobody gives commands any more."""
     opening = open_node(
-        credentials=ZoneAuthority(folder).credentials(f"{options.zone}-{name}"),
+        **await place(Path(folder), name, options),
         listen=options.listen,
         liveness=Liveness(*options.liveness),
-        zone=ZoneInfo(options.zone),
-        directory=options.directory,
         stall_warning=None,
         drain_timeout=1,
     )
