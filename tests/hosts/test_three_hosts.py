@@ -87,6 +87,17 @@ FAULTS: list[tuple[Callable[[Lan, float], Awaitable[None]], float]] = [
 ]
 
 
+async def are_back(zone: HostsZone, word: str) -> float:
+    """Wait until all nodes reach each other, and the directory, which renews their leases; return the seconds."""
+    began = trio.current_time()
+    for near, far in permutations("abc", 2):
+        await zone[near].ask("ask_until", f"echo-{far}@{far}", 15.0)
+    for near, far in (("a", "b"), ("b", "c"), ("c", "a")):
+        await zone[near].ask("start", f"{word}-{near}")
+        await zone[far].ask("ask_until", f"{word}-{near}", 15.0)
+    return trio.current_time() - began
+
+
 async def all_arrives(
     lan: Lan, zone: HostsZone, *faults: tuple[Callable[[Lan, float], Awaitable[None]], float]
 ) -> None:
@@ -94,15 +105,15 @@ async def all_arrives(
     began = trio.current_time()
     await zone.send()
     await trio.sleep(0.3)
-    for fault, seconds in faults:
+    back = 0.0
+    for number, (fault, seconds) in enumerate(faults):
         await fault(lan, seconds)
-        for near, far in permutations("abc", 2):  # another silence begins when this one is over
-            await zone[near].ask("ask_until", f"echo-{far}@{far}", 15.0)
+        back = max(back, await are_back(zone, f"back-{number}"))  # another silence begins when this one is over
     reports = await zone.settle()
     carried, lost = await lan.count()
     seconds = round(trio.current_time() - began, 1)
     names = ", ".join(fault.__name__ for fault, _ in faults)
-    tell(names, reports, seconds=seconds, frames=carried, frames_lost=lost)
+    tell(names, reports, seconds=seconds, all_back_after=round(back, 2), frames=carried, frames_lost=lost)
     check(reports)
 
 
