@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
@@ -13,7 +15,7 @@ from autonomy import Node, WorkerNotFound, Zone, ZoneInfo
 from autonomy.directory import EtcdDirectory
 from autonomy.errors import DirectoryUnavailable
 from tests.directory.fake_etcd import FakeEtcd
-from tests.workers import Echo
+from tests.workers import Echo, Recorder
 from tests.zone import FaultyNetwork
 from tests.zoned import zone
 
@@ -50,6 +52,58 @@ async def test_etcd_may_be_away_for_any_time(autojump_clock: MockClock, seconds:
         assert await a.send_and_receive("new", "hello") == "hello"
         assert await a.send_and_receive("known", "hello") == "hello"
         assert len(await Zone.nodes(a)) == 2
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """A host's way to an etcd. What is asked while it is cut has no answer, also when it is whole again.
+
+    Attributes:
+        is_cut: Whether nothing comes through.
+    """
+
+    def __init__(self, etcd: FakeEtcd) -> None:
+        self._etcd = etcd.transport()
+        self.is_cut = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_cut:
+            await trio.sleep(request.extensions["timeout"]["read"] or math.inf)
+            raise httpx.ReadTimeout("nobody answered")
+        return await self._etcd.handle_async_request(request)
+
+
+@pytest.mark.parametrize("back", [0.5, 1.0, 2.0])
+async def test_cuts_that_each_return_within_the_window_end_no_session_however_close_they_are(
+    autojump_clock: MockClock, back: float
+) -> None:
+    etcd, network, log = FakeEtcd(), FaultyNetwork(), Recorder()
+    wire = Wire(etcd)
+    there = EtcdDirectory("etcd://fake:1", transport=etcd.transport)
+    here = EtcdDirectory("etcd://fake:1", transport=lambda: wire)
+    async with (
+        zone("z-a", network=network, directory=there, zone=ZoneInfo("z")) as (a,),
+        zone("z-b", network=network, directory=here, zone=ZoneInfo("z")) as (b,),
+        trio.open_nursery() as nursery,
+    ):
+        await b.start_worker("log", log)
+
+        async def send() -> None:
+            for number in range(180):
+                await a.send_message("log@z-b", str(number), timeout=60)
+                await trio.sleep(0.2)
+
+        nursery.start_soon(send)
+        await trio.sleep(2)
+        for _ in range(4):
+            network.part("z-a", "z-b")
+            wire.is_cut = True
+            await trio.sleep(7.5)
+            network.heal("z-a", "z-b")
+            wire.is_cut = False
+            await trio.sleep(back)
+
+        await trio.sleep(10)
+        assert log.received == [*map(str, range(180))]
 
 
 async def test_a_name_is_asked_for_once_and_a_known_one_never(autojump_clock: MockClock) -> None:

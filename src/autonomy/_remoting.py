@@ -68,6 +68,7 @@ class Remoting:
         self._here = Here(runtime, system, rights, lambda: runtime.name.removesuffix(short_name()), nursery.start_soon)
         self._partners: dict[str, Partner] = {}
         self.down: list[Callable[[str], None]] = []
+        self.resumed: list[Callable[[], None]] = []
         self._changed = trio.Event()
         settings = PeerSettings(
             me=runtime.name,
@@ -90,7 +91,11 @@ class Remoting:
             for tell in self.down:
                 tell(peer.node)
 
-        peer.accept, peer.lost = partner.accept, lost
+        def resumed() -> None:
+            for tell in self.resumed:
+                tell()
+
+        peer.accept, peer.resumed, peer.lost = partner.accept, resumed, lost
 
     def route_to(self, name: str) -> Partner | None:
         """Return the way to a node; None if there is none."""

@@ -279,7 +279,7 @@ class DirectoryClient(Protocol):
     """
 
     def reconnect(self) -> None:
-        """Use no connection of its own any more that there is: this host has another address than when it was made."""
+        """Use no connection of its own any more that there is: this host has another address, or was cut off."""
 
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Enter this node, with all its names, and with the others that it knows of: a directory that has lost them

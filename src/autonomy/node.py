@@ -416,6 +416,7 @@ class Node(Calls):
         me = self._options.member(address)
         membership = Membership(me, directory, self._seat(), remoting.dismiss, self._router.forget)
         self._router.names = self._system.names = membership
+        remoting.resumed.append(membership.ways_are_back)
         self._view.members = lambda: membership.members
         await membership.open(self._nursery)
         return membership

@@ -93,6 +93,7 @@ class Peer:
 
     Attributes:
         accept: Called with each item that it sent, in order. It must not wait, and may raise ProtocolError.
+        resumed: Called when a session goes on by another link.
         lost: Called when a session has ended: with the reason, what was sent and perhaps arrived, and what was not.
         address: Where it listens, if that is known.
         identity: Who it is, as the newest of its links has proven.
@@ -102,6 +103,7 @@ class Peer:
     def __init__(self, name: str, settings: PeerSettings) -> None:
         self.node = name
         self.accept: Callable[[Item], None] = _unset
+        self.resumed: Callable[[], object] = lambda: None
         self.lost: Callable[[str, list[Item], list[Item]], None] = _unset
         self.address: str | None = None
         self.identity: PeerIdentity | None = None
@@ -344,6 +346,8 @@ class Peer:
                 self._up_since = self._clock()
                 self._was_up = True
                 _log.info("node connected", node=self.node, resumed=resumed)
+                if resumed:
+                    self.resumed()
                 self._changed.unpark_all()
                 used = self._session.connection
                 if isinstance(used, Connection):

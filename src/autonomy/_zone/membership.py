@@ -6,6 +6,7 @@ follows who comes and goes. When the directory is away both try again, and what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
@@ -27,6 +28,8 @@ _PATIENCE: Final = 10.0
 _LAG: Final = 1.0
 """Seconds that news of a node may come later than a name of it."""
 _FAREWELL: Final = 1.0
+_AT_MOST_EVERY: Final = 1.0
+"""Seconds: many links may return at the same moment."""
 _KNOWN: Final = 65_536
 """Names of workers elsewhere that are remembered."""
 
@@ -76,6 +79,8 @@ class Membership:
         self._is_displaced = self._has_left = False
         self._client: DirectoryClient | None = None
         self._news = trio.Event()
+        self._again = trio.Event()
+        self._asked_again = -math.inf
         self._changed = trio.lowlevel.ParkingLot()
         self._known: dict[str, tuple[str, ...]] = {}
         self._lookups: dict[tuple[str, str | None], _Lookup] = {}
@@ -223,6 +228,19 @@ class Membership:
             self._client.reconnect()
         return True
 
+    def ways_are_back(self) -> None:
+        """Renew the lease at once: a link was cut and is there again, so the way to the directory may have been, too.
+
+        It is not left to the pauses between tries, nor to requests on connections that lead nowhere: with the next cut
+        near, the lease would end though each link returns in time, and sessions with it (D2).
+        """
+        now = trio.current_time()
+        if self._client is not None and now >= self._asked_again + _AT_MOST_EVERY:
+            self._asked_again = now
+            self._client.reconnect()
+            self._again.set()
+            self._news.set()
+
     # --- in the directory
 
     async def open(self, nursery: trio.Nursery) -> None:
@@ -251,7 +269,9 @@ class Membership:
             except DirectoryUnavailable as error:
                 failures += 1
                 self._be_away(error)
-                await trio.sleep(self._backoff.delay(failures))
+                self._again = trio.Event()
+                with trio.move_on_after(self._backoff.delay(failures)):
+                    await self._again.wait()
                 continue
             failures = 0
             if self._is_in or self._is_displaced:

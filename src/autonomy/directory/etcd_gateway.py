@@ -236,7 +236,7 @@ class Gateway:
             finally:
                 del self._asking[asking]
         if asking.cancelled_caught:
-            raise _Elsewhere("this host has another address than when it was asked")
+            raise _Elsewhere("this host has another address than when it was asked, or was cut off")
 
     @property
     def _endpoint(self) -> str:
