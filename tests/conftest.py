@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import trio.testing
 from trio.testing import MockClock
@@ -13,6 +14,10 @@ from autonomy.directory import EmbeddedDirectory
 from tests.directory.etcd_server import EtcdServer, etcd
 from tests.zone import FaultyNetwork, on
 from tests.zoned import Three, zone
+
+# No test asserts a time, and on a busy machine any example may take long.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture
