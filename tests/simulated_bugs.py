@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from inspect import iscoroutinefunction
 from itertools import count
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 from autonomy._actors.debts import Debts
-from autonomy._actors.process import Process
+from autonomy._actors.process import Process, current_process
 from autonomy._actors.replies import Replies
 from autonomy._actors.router import Router
 from autonomy._exchange.answers import FarConversation
@@ -277,6 +278,95 @@ def two_ways_to_a_worker(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Outgoing, "lost", lost)
 
 
+def plain_handlers_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """Take up the next message while a thread is busy with the last one (D8)."""
+    original = Process._handler_of
+
+    def handler_of(self: Process, worker: Any) -> Any:
+        handle = original(self, worker)
+        if iscoroutinefunction(worker.handle_message):
+            return handle
+
+        async def alone(context: Any, message: str) -> None:
+            with trio.move_on_after(5):
+                await handle(context, message)
+
+        async def begin(context: Any, message: str) -> None:
+            trio.lowlevel.spawn_system_task(alone, type(context)(self, context.envelope), message)
+            await trio.sleep(0.01)
+
+        return begin
+
+    patch.setattr(Process, "_handler_of", handler_of)
+
+
+def one_object_is_two_workers(patch: pytest.MonkeyPatch) -> None:
+    """Do not note which objects run (D6)."""
+    patch.setattr("autonomy._actors.process.claim", lambda *_: None)
+    patch.setattr("autonomy._actors.system.claim", lambda *_: None)
+
+
+def messages_before_the_start(patch: pytest.MonkeyPatch) -> None:
+    """Handle messages although a worker's start goes on (L1)."""
+    original = Process._call_hook
+
+    async def call_hook(self: Process, name: str) -> None:
+        if name == "on_start":
+            trio.lowlevel.spawn_system_task(suppressed, original, self, name)
+        else:
+            await original(self, name)
+
+    async def suppressed(function: Any, *args: Any) -> None:
+        with suppress(Exception):
+            await function(*args)
+
+    patch.setattr(Process, "_call_hook", call_hook)
+
+
+def cancelled_handlers_have_failed(patch: pytest.MonkeyPatch) -> None:
+    """Take a cancellation for a failure of the handler (L5)."""
+
+    def cut_off(self: Debts, envelope: Envelope, *, answered: bool) -> None:
+        self.failed(envelope, RuntimeError("cancelled"), answered=answered)
+
+    patch.setattr(Debts, "cut_off", cut_off)
+
+
+def nobody_waits_for_a_place(patch: pytest.MonkeyPatch) -> None:
+    """Give up at once where a mailbox is full (B1)."""
+    original = Router.put_within
+
+    async def put_within(self: Router, name: str, target: Any, envelope: Envelope, seconds: float) -> None:
+        await original(self, name, target, envelope, min(seconds, 0.001))
+
+    patch.setattr(Router, "put_within", put_within)
+
+
+def one_waits_for_oneself(patch: pytest.MonkeyPatch) -> None:
+    """Wait for a place in one's own mailbox, which nobody makes meanwhile (B3)."""
+    original = Router.put_within
+
+    async def put_within(self: Router, name: str, target: Any, envelope: Envelope, seconds: float) -> None:
+        process = current_process.set(None)
+        try:
+            await original(self, name, target, envelope, seconds)
+        finally:
+            current_process.reset(process)
+
+    patch.setattr(Router, "put_within", put_within)
+
+
+def stop_waits_its_turn(patch: pytest.MonkeyPatch) -> None:
+    """Stop a worker when it has handled what waits for it (B3)."""
+    original = Process.stop
+
+    async def stop(self: Process, *args: Any) -> None:
+        await self.wait_idle()
+        await original(self, *args)
+
+    patch.setattr(Process, "stop", stop)
+
+
 BUGS: tuple[Plant, ...] = (
     duplicate_delivery,
     lost_on_resume,
@@ -299,4 +389,11 @@ BUGS: tuple[Plant, ...] = (
     watch_fires_at_a_restart,
     slow_worker_holds_up_its_node,
     two_ways_to_a_worker,
+    plain_handlers_are_not_waited_for,
+    one_object_is_two_workers,
+    messages_before_the_start,
+    cancelled_handlers_have_failed,
+    nobody_waits_for_a_place,
+    one_waits_for_oneself,
+    stop_waits_its_turn,
 )

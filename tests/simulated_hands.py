@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
 import trio
 
-from autonomy import Context, NoReply
+from autonomy import Context, MailboxFull, NoReply
 
 from .simulated_history import Handled, History, Sent, number_of
 
 CAPACITIES = {
     "quick": 4, "slow": 2, "hands-on": 3, "asks": 3, "brittle": 3, "talks": 2, "circles": 3, "starts-anew": 3,
-    "forgets": 3,
+    "forgets": 3, "plain": 3, "itself": 2,
 }  # fmt: skip
 """All workers of a node, and how many messages may wait for each."""
 
@@ -29,6 +30,8 @@ class Life:
         chance: Its own.
         number: Of its start, among those of all workers.
         start: Of its node, among those of that.
+        is_late: Whether its start takes time.
+        fails: Whether its start fails.
     """
 
     history: History
@@ -36,6 +39,8 @@ class Life:
     chance: Random
     number: int
     start: int
+    is_late: bool = False
+    fails: bool = False
 
 
 class Hand:
@@ -44,15 +49,35 @@ class Hand:
     def __init__(self, life: Life, name: str) -> None:
         self._life = life
         self._chance = life.chance
-        self._has_failed = False
+        self._has_started = self._has_failed = False
         self._do: Callable[[Context, str], Awaitable[None]] = getattr(self, "_" + name.replace("-", "_"))
+
+    async def on_start(self, context: Context) -> None:
+        """Take some time, and perhaps fail (L1)."""
+        await trio.sleep(self._chance.choice([0, 0, 0.1, 1]) if self._life.is_late else 0)
+        if self._life.fails:
+            raise ValueError("no coffee")
+        self._has_started = True
 
     async def handle_message(self, context: Context, message: str) -> None:
         """Handle a message, and see to it that nobody else does at the same time (D5)."""
+        self.take(context, message)
+        try:
+            await self._do(context, message)
+        except trio.Cancelled:
+            self._life.history.cut_off.append(number_of(message))
+            raise
+        finally:
+            self.put_down(context)
+
+    def take(self, context: Context, message: str) -> None:
+        """Write down that a message is being handled."""
         history, start, host = self._life.history, self._life.start, context.node.name
         number, worker = number_of(message), f"{context.name}@{host}"
         now, sender = trio.current_time(), context.sender
         history.handled.append(Handled(number, worker, self._life.number, host, start, now, sender))
+        if not self._has_started:
+            history.seen.append(f"L1 {worker} handles {number} before its on_start has succeeded")
         if self._has_failed:
             history.seen.append(f"L3 {worker} handles {number} by an object that has failed")
         if (worker, start) in history.stopped:
@@ -60,10 +85,10 @@ class Hand:
         if (worker, start) in history.busy:
             history.seen.append(f"D5 {worker} handles {number} beside {history.busy[worker, start]}")
         history.busy[worker, start] = number
-        try:
-            await self._do(context, message)
-        finally:
-            history.busy.pop((worker, start), None)
+
+    def put_down(self, context: Context) -> None:
+        """Write down that it is handled."""
+        self._life.history.busy.pop((f"{context.name}@{context.node.name}", self._life.start), None)
 
     async def _quick(self, context: Context, message: str) -> None:
         await trio.sleep(self._chance.choice([0, 0, 0.01, 0.1]))
@@ -125,14 +150,49 @@ class Hand:
             raise ValueError("no use any more")
         await context.reply(f"{number_of(message)}#0")
 
+    _plain = _quick
+
     async def _forgets(self, context: Context, message: str) -> None:
         """Reply to nothing (Q6)."""
         await trio.sleep(self._chance.choice([0, 0.1]))
+
+    async def _itself(self, context: Context, message: str) -> None:
+        """Send to oneself, more than there is room for: one does not wait for oneself (B3)."""
+        for _ in range(0 if message.endswith("to itself") else self._chance.randint(1, 4)):
+            number = self._life.history.number()
+            to = f"{context.name}@{context.node.name}"
+            with suppress(MailboxFull), self._noted(context, number, to, "message") as sent:
+                sent.limit = 0.0
+                await context.send_message(to, f"{number}|to itself")
+                sent.outcome = "sent"
+        await trio.sleep(self._chance.choice([0, 0.1]))
+        await context.reply(f"{number_of(message)}#0")
 
     def _noted(self, context: Context, number: int, to: str, kind: str) -> Noted:
         host, life = context.node.name, self._life
         sender = f"{context.name}@{host} life {life.number}"
         return Noted(life.history, Sent(number, kind, sender, host, life.start, to, trio.current_time()))
+
+
+class PlainHand:
+    """A hand whose handler is a plain function, in a thread of its node (D8)."""
+
+    def __init__(self, life: Life, name: str) -> None:
+        self._hand = Hand(life, name)
+        self._chance = life.chance
+
+    async def on_start(self, context: Context) -> None:
+        """Start, as hands do."""
+        await self._hand.on_start(context)
+
+    def handle_message(self, context: Context, message: str) -> None:
+        """Handle a message, and block the thread for a while."""
+        trio.from_thread.run_sync(self._hand.take, context, message)
+        try:
+            trio.from_thread.run(trio.sleep, self._chance.choice([0, 0.1, 0.5]))
+            trio.from_thread.run(context.reply, f"{number_of(message)}#0")
+        finally:
+            self._hand.put_down(context)
 
 
 class Pulse:

@@ -91,6 +91,8 @@ class History:
         """Workers that are stopped at this moment, by the start of their node, and since when."""
         self.seen: list[str] = []
         """Violations that were seen while they happened."""
+        self.cut_off: list[int] = []
+        """Messages whose handlers were cancelled."""
         self.busy: dict[tuple[str, int], int] = {}
         self._last = 0
 
@@ -104,7 +106,7 @@ def violations(history: History) -> list[str]:
     """Return the promises that were broken."""
     checks = (
         _once, _not_lost, _ordered, _in_time, _outcomes, _answers, _incarnations, _watches, _circles, _senders,
-        _withdrawn,
+        _withdrawn, _patient, _cut_off,
     )  # fmt: skip
     return history.seen + [line for check in checks for line in check(history)]
 
@@ -274,3 +276,18 @@ def _withdrawn(history: History) -> Iterator[str]:
         sent = by_number.get((handled.number, handled.worker))
         if sent is not None and sent.outcome != "sent" and handled.begun > sent.ended + WINDOW:
             yield f"Q8 handled at {handled.begun:.3f}, long after anybody waited for it: {sent}"
+
+
+def _patient(history: History) -> Iterator[str]:
+    for sent in history.sent:
+        limit = min(sent.limit, 30.0)
+        is_full, name = sent.error == "MailboxFull", sent.sender.partition(" ")[0]
+        if is_full and name != sent.to and sent.ended < sent.begun + limit - SLACK:
+            yield f"B1 there was time to wait for a place: {sent}"
+
+
+def _cut_off(history: History) -> Iterator[str]:
+    cut_off = set(history.cut_off)
+    for sent in history.sent:
+        if sent.number in cut_off and sent.kind == "request" and sent.error == "WorkerFailed":
+            yield f"L5 its handler was cancelled, and is said to have failed: {sent}"

@@ -15,11 +15,11 @@ from typing import Literal
 
 import trio
 
-from autonomy import AutonomyError, Backoff, DeadLetter, Node, NoReply, Restart
+from autonomy import AutonomyError, Backoff, DeadLetter, Node, NodeDown, NoReply, Restart, WorkerExists
 from autonomy.testing import Mended, Report, Simulation
 
-from .simulated_hands import CAPACITIES, Hand, Life, Noted, Pulse
-from .simulated_history import History, Sent, Watched, violations
+from .simulated_hands import CAPACITIES, Hand, Life, Noted, PlainHand, Pulse
+from .simulated_history import SLACK, History, Sent, Watched, violations
 
 GRACE = 45.0
 SETTLED = 85.0
@@ -146,15 +146,19 @@ class World:
 
     async def start_worker(self, node: Node, name: str) -> None:
         """Start one of the workers."""
-        self._lives += 1
-        chance = self.sim.chance("worker", node.name, name, self._lives)
-        life = Life(self.history, self.names, chance, self._lives, self.start_of(node))
-        capacity = CAPACITIES[name]
+        life, capacity = self._life(node, name), CAPACITIES[name]
         if name == "starts-anew":
             again = Restart(max_restarts=1000, within=30, backoff=Backoff(0.1, 2.0))
             await node.start_worker(name, lambda: Hand(life, name), supervision=again, mailbox_capacity=capacity)
+        elif name == "plain":
+            await node.start_worker(name, PlainHand(life, name), mailbox_capacity=capacity)
         else:
             await node.start_worker(name, Hand(life, name), mailbox_capacity=capacity)
+
+    def _life(self, node: Node, name: str, **ways: bool) -> Life:
+        self._lives += 1
+        chance = self.sim.chance("worker", node.name, name, self._lives)
+        return Life(self.history, self.names, chance, self._lives, self.start_of(node), **ways)
 
     async def _keep(self, node: Node, chance: Random) -> None:
         """Stop workers and start them again."""
@@ -162,12 +166,42 @@ class World:
             await trio.sleep(chance.uniform(3, 20))
             absence = [trio.current_time(), float("inf")]
             self.history.absences[f"brittle@{node.name}"].append(absence)
-            await node.stop_worker("brittle", timeout=chance.choice([0, 1]))
+            patience = chance.choice([0, 1])
+            await node.stop_worker("brittle", timeout=patience)
+            if trio.current_time() > absence[0] + patience + SLACK:  # it has messages waiting, more often than not
+                self.history.seen.append(f"B3 {node.name} waits {trio.current_time() - absence[0]:.3f} s for a stop")
             self.history.stopped[f"brittle@{node.name}", self.start_of(node)] = trio.current_time()
             await trio.sleep(chance.choice([0, 0.5, 3]))
+            if chance.random() < 0.3:
+                await self._start_in_vain(node)
             del self.history.stopped[f"brittle@{node.name}", self.start_of(node)]
-            await self.start_worker(node, "brittle")
+            hand = Hand(self._life(node, "brittle", is_late=chance.random() < 0.5), "brittle")
+            await node.start_worker("brittle", hand, mailbox_capacity=CAPACITIES["brittle"])
             absence[1] = trio.current_time()
+            await self._start_again(node, hand, chance.choice(self.names))
+
+    async def _start_in_vain(self, node: Node) -> None:
+        """Start a worker that fails to; there is none then, and nothing that was sent to it is handled (L1)."""
+        hand = Hand(self._life(node, "brittle", is_late=True, fails=True), "brittle")
+        try:
+            await node.start_worker("brittle", hand)
+        except ValueError:
+            return
+        self.history.seen.append(f"L1 a start on {node.name} has failed, and nobody says so")
+
+    async def _start_again(self, node: Node, hand: Hand, other: str) -> None:
+        """Start what runs: under its own name, and under another one, on any node."""
+        try:
+            await node.start_worker("brittle", Hand(self._life(node, "brittle"), "brittle"))
+        except WorkerExists:
+            pass
+        else:
+            self.history.seen.append(f"N1 two workers of {node.name} are called brittle")
+        there = self.sim.host(other).node
+        if there is not None:
+            with suppress(ValueError, NodeDown):
+                await there.start_worker(f"of-{node.name}-{self._lives}", hand)
+                self.history.seen.append(f"D6 one object runs on {node.name} and on {other}")
 
     async def _feel_pulse(self, node: Node) -> None:
         """See that a node goes on with what it has itself, whatever else is broken or slow (D7, K4, R2)."""

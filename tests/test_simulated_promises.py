@@ -9,14 +9,28 @@ from dataclasses import replace
 
 import pytest
 
-from .simulated_bugs import BUGS, Plant, dead_letter_not_reported
+from .simulated_bugs import (
+    BUGS,
+    Plant,
+    cancelled_handlers_have_failed,
+    dead_letter_not_reported,
+    duplicate_delivery,
+    outcome_wrong,
+    stop_waits_its_turn,
+)
 from .simulated_history import violations_of_deaths
 from .simulated_sweep import THOUSAND, found_by, run_all
 from .simulated_world import RARE, SHORT, SMALL, Plan, World
 
 pytestmark = pytest.mark.slow
 
-FIRST: dict[Plant, int] = {dead_letter_not_reported: 25}
+FIRST: dict[Plant, int] = {
+    dead_letter_not_reported: 25,
+    duplicate_delivery: 4,
+    outcome_wrong: 4,
+    cancelled_handlers_have_failed: 3,
+    stop_waits_its_turn: 3,
+}
 """The first seed that finds a bug, where those before it take long."""
 
 
