@@ -68,9 +68,10 @@ async def run_authority(place: AuthorityFolder, terms: AuthorityTerms, told: Cal
         told: Called once, when it is up.
 
     Raises:
-        DeployFailed: It runs already.
+        DeployFailed: It runs already, or its directory needs an extra that is not installed.
         IdentityError: Its folder cannot be used.
-        ValueError: An address that cannot be, or that nobody can reach.
+        ValueError: An address that cannot be, or that nobody can reach; or its directory's URL names a file that cannot
+            be used here.
         OSError: It cannot listen there.
     """
     check_reachable(terms)
@@ -137,7 +138,10 @@ class _Authority:
     def _directory(self) -> Directory:
         if self._settings.directory == EMBEDDED:  # its own node keeps it
             return EmbeddedDirectory(self._name)
-        return directory_at(self._settings.directory)
+        try:
+            return directory_at(self._settings.directory)
+        except ImportError as error:
+            raise DeployFailed(str(error)) from None
 
     def _admission(self, credentials: Credentials) -> Admission:
         book = TicketBook(self._place.folder)

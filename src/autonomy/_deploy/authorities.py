@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from .._sansio.directory_url import check_shared
 from .._sansio.enrollment import SHORT_NAME
 from .._sansio.followers import Follower
 from .._sansio.members import prefix_of
@@ -97,13 +98,15 @@ class AuthorityFolder:
         """Make a zone: its CA, and its settings.
 
         Raises:
-            ValueError: No zone or cluster can have that name.
+            ValueError: No zone or cluster can have that name, or no directory is at such a URL.
             IdentityError: There is a zone in that folder already, or others may enter it. Nothing was changed.
         """
         if problem := zone_name_problem(zone):
             raise ValueError(problem)
         if problem := zone_name_problem(cluster):
             raise ValueError(problem.replace("zone", "cluster", 1))
+        if directory != EMBEDDED:
+            check_shared(directory)
         place = cls(folder)
         ZoneAuthority.create(folder, zone, passphrase=passphrase)
         place.write(place.settings_file, ZoneSettings(zone=zone, cluster=cluster, directory=directory))
@@ -124,6 +127,11 @@ class AuthorityFolder:
         settings = read_json(self.settings_file, ZoneSettings)
         if settings is None:
             raise DeployFailed(f"there is no zone in {str(self.folder)!r}: 'autonomy zone init' makes one")
+        try:
+            if settings.directory != EMBEDDED:
+                check_shared(settings.directory)
+        except ValueError as error:
+            raise DeployFailed(f"{str(self.settings_file)!r}: {error}") from None
         return settings
 
     @property

@@ -82,6 +82,20 @@ def parse_directory_url(url: object) -> EtcdPlace | EmbeddedPlace:
     return _etcd(scheme, place, query, url)
 
 
+def check_shared(url: str) -> str:
+    """Return the URL of a directory that all machines of a zone are told, if it may be one; else raise ValueError.
+
+    Files that it names are sought on each of them, wherever a program runs there: their paths are absolute.
+    """
+    place = parse_directory_url(url)
+    if isinstance(place, EtcdPlace):
+        for parameter, field in _FILES.items():
+            path = None if field == "user" else getattr(place, field)
+            if path is not None and not path.startswith("/"):
+                raise ValueError(f"{parameter}={path!r:.160} is a path on each machine of the zone: begin it with /")
+    return url
+
+
 def _embedded(place: str, query: str, url: str) -> EmbeddedPlace:
     node, at, host = place.rstrip("/").partition("@")
     if not at or query:

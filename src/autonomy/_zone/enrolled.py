@@ -13,7 +13,7 @@ import trio
 from .. import logs
 from .._deploy.home import autonomy_home
 from .._links.addresses import parse_address
-from .._sansio.enrollment import check_short_name, decode_ticket
+from .._sansio.enrollment import Place, check_short_name, decode_ticket
 from .._sansio.members import ZoneInfo
 from .._sansio.spec import zone_name_problem
 from ..abc import Directory
@@ -86,12 +86,29 @@ def options_of(enrolled: Enrolled, variables: MutableMapping[str, str]) -> dict[
 def placed(
     enrolled: Enrolled | None, credentials: Credentials | None, zone: ZoneInfo | None, directory: Directory | str | None
 ) -> tuple[Credentials | None, ZoneInfo | None, Directory | None]:
-    """Return the credentials, the zone and the directory of a node: what is given, else what it joined."""
+    """Return the credentials, the zone and the directory of a node: what is given, else what it joined.
+
+    Raises:
+        ValueError, ImportError: The directory's URL is none, or names files that cannot be used here, or it needs an
+            extra.
+    """
     if enrolled is not None:
         place = enrolled.place
         credentials = enrolled.credentials
-        zone, directory = zone or ZoneInfo(place.zone, place.cluster), directory or place.directory
+        zone = zone or ZoneInfo(place.zone, place.cluster)
+        directory = directory or _directory_of(place)
     return credentials, zone, directory_at(directory) if isinstance(directory, str) else directory
+
+
+def _directory_of(place: Place) -> Directory:
+    """Return the directory that a node was told when it joined."""
+    try:
+        return directory_at(place.directory)
+    except ValueError as error:
+        raise ValueError(
+            f"zone {place.zone!r} has its directory at {place.directory!r}: {error}. What a directory's URL names are "
+            "files of each machine: put it right here, and start again; the ticket is used, and no other one is needed."
+        ) from error
 
 
 def _address(variables: MutableMapping[str, str], variable: str) -> str:
