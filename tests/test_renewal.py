@@ -18,7 +18,7 @@ from autonomy._sansio.enrollment import Place
 from autonomy._sansio.renewal import LONG, News, Refused, Renew, Renewed, asked, text_of
 from autonomy._zone.renewal import Renewal
 from autonomy.errors import IdentityError, NodeDown
-from autonomy.identity import Credentials, Enrolled, TrustStore, ZoneAuthority, new_key
+from autonomy.identity import Credentials, Enrolled, TrustStore, ZoneAuthority, enrolled_in, new_key
 from autonomy.identity.enrolling import read_request
 from autonomy.identity.pem import write_certificates, write_crls
 
@@ -45,7 +45,9 @@ class Authority:
         self._seen: object = None
         self._stamped = ""
         self.is_away = False
+        self.address = "wss://10.0.0.1:7400"
         self.introduced: set[tuple[str, str]] = set()
+        self._dialled = ""
         self.renewed: list[float] = []
         self.tried: list[float] = []
 
@@ -53,6 +55,7 @@ class Authority:
 
     def introduce(self, name: str, address: str) -> None:
         self.introduced.add((name, address))
+        self._dialled = address
 
     def when_down(self, tell: Callable[[str], None]) -> None:
         raise NotImplementedError
@@ -64,7 +67,7 @@ class Authority:
         question = asked.decode(message)
         if isinstance(question, Renew):
             self.tried.append(trio.current_time())
-        if self.is_away:
+        if self.is_away or self._dialled != self.address:
             await trio.sleep(1)
             raise NodeDown("the authority is away")
         if isinstance(question, Renew):
@@ -99,7 +102,7 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "zone")
 
 
-def enrolled_by(authority: Authority) -> Enrolled:
+def enrolled_by(authority: Authority, folder: Path | None = None) -> Enrolled:
     key = new_key()
     leaf = authority.ca.issue(NAME, key.public_key())
     authority.now = calendar
@@ -112,11 +115,12 @@ def enrolled_by(authority: Authority) -> Enrolled:
         authority="local-shop-authority",
         authority_address="wss://10.0.0.1:7400",
     )
-    return Enrolled(Credentials(key, leaf, trust), place)
+    return Enrolled(Credentials(key, leaf, trust), place, folder)
 
 
-def renewal(authority: Authority, enrolled: Enrolled) -> Renewal:
-    return Renewal(enrolled, authority, Random(7))
+def renewal(authority: Authority, enrolled: Enrolled, directory: dict[str, str] | None = None) -> Renewal:
+    known = {} if directory is None else directory
+    return Renewal(enrolled, authority, Random(7), lambda name: known.get(name, ""))
 
 
 async def test_a_certificate_is_renewed_at_two_thirds_of_its_life_day_after_day(
@@ -213,3 +217,61 @@ async def test_when_another_ca_issues_a_node_renews_at_once(authority: Authority
     assert by_new_ca
     assert len(authority.renewed) == 1
     assert enrolled.credentials.trust.ca == authority.ca.ca
+
+
+# ---- an authority that has moved
+
+
+async def test_an_authority_that_has_moved_is_found_where_the_directory_knows_it_and_that_is_kept(
+    authority: Authority, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    folder, directory = tmp_path / "node", dict[str, str]()
+    enrolled = enrolled_by(authority, folder)
+    enrolled.save()
+    authority.address = "wss://10.0.0.2:7400"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled, directory).run)
+        await trio.sleep(60)
+        before = enrolled_in(folder, clock=calendar)
+
+        directory["local-shop-authority"] = "wss://10.0.0.2:7400"
+        await trio.sleep(DAY)
+        nursery.cancel_scope.cancel()
+
+    after = enrolled_in(folder, clock=calendar)
+    assert before is not None
+    assert after is not None
+    assert before.place.authority_address == "wss://10.0.0.1:7400"
+    assert after.place.authority_address == "wss://10.0.0.2:7400"
+    assert after.place.directory == "embedded://local-shop-authority@10.0.0.2:7400"
+    assert authority.renewed
+
+
+async def test_once_the_directory_knows_it_no_more_an_authority_is_sought_where_it_answered_last(
+    authority: Authority, autojump_clock: MockClock
+) -> None:
+    enrolled, directory = enrolled_by(authority), {"local-shop-authority": "wss://10.0.0.2:7400"}
+    authority.address = "wss://10.0.0.2:7400"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled, directory).run)
+        await trio.sleep(60)
+
+        directory.clear()
+        await trio.sleep(DAY)
+        nursery.cancel_scope.cancel()
+
+    assert authority.renewed
+    assert authority.introduced == {("local-shop-authority", "wss://10.0.0.2:7400")}
+
+
+async def test_an_address_at_which_nobody_answered_is_not_kept(authority: Authority, autojump_clock: MockClock) -> None:
+    enrolled, directory = enrolled_by(authority), {"local-shop-authority": "wss://10.0.0.9:1"}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renewal(authority, enrolled, directory).run)
+        await trio.sleep(60)
+
+        directory.clear()
+        await trio.sleep(DAY)
+        nursery.cancel_scope.cancel()
+
+    assert authority.renewed

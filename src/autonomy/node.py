@@ -393,7 +393,7 @@ class Node(Calls):
         manager = ManagementWorker(self, self._nursery.start_soon, partial(take, self._options))
         await self._system.start_internal(MANAGEMENT, manager, "manage")
         if self._enrolled is not None:
-            renewal = Renewal(self._enrolled, self._seat(), Random(self.incarnation))
+            renewal = Renewal(self._enrolled, self._seat(), Random(self.incarnation), self._whereabouts)
             self._nursery.start_soon(renewal.run)
         if self._directory is not None:
             self._membership = await self._join(self._directory, self._remoting)
@@ -405,6 +405,9 @@ class Node(Calls):
         return NodeSeat(
             self.name, self.incarnation, self._options.zone.key, self, self._system, remoting.introduce, remoting.down
         )
+
+    def _whereabouts(self, name: str) -> str:
+        return "" if self._membership is None else self._membership.address_of(name)
 
     async def _join(self, directory: Directory, remoting: Remoting) -> Membership:
         address = reached_at(self._options.zone.address, self._address or "")

@@ -120,6 +120,41 @@ def test_an_authority_in_etcd_keeps_no_directory_itself(server: EtcdServer, tmp_
     assert "zone entered" in machines.log("other")
 
 
+@needs_etcd
+@pytest.mark.slow
+@pytest.mark.network
+def test_an_authority_that_comes_back_elsewhere_is_found_by_its_nodes(server: EtcdServer, tmp_path: Path) -> None:
+    with machines_in(
+        tmp_path / "machines", "1d", "--directory", f"etcd://127.0.0.1:{server.port}", "--cluster", "moved"
+    ) as machines:
+        machines.start("runner-1", machines.ticket("runner-1"))
+        before, authority = machines.running["address"], machines._processes[0]
+        authority.terminate()
+        authority.wait(30)
+        machines.running = {}
+
+        machines.start_authority()
+        until = time.monotonic() + 30
+        while {each["node"]: each["state"] for each in machines.json("nodes")}["moved-shop-runner-1"] != "linked":
+            assert time.monotonic() < until, machines.log("runner-1")
+            time.sleep(0.05)
+        machines.start("runner-2", machines.ticket("runner-2"))
+        machines.done("revoke", "runner-2")
+        while _kept_address(machines) != machines.running["address"]:
+            assert time.monotonic() < until, machines.log("runner-1")
+            time.sleep(0.05)
+
+        log = machines.log("runner-1")
+
+    assert machines.running["address"] != before
+    assert f"the zone's authority has moved before={before} now={machines.running['address']}" in log
+
+
+def _kept_address(machines: Machines) -> str:
+    place = machines.folder / "runner-1" / "nodes" / "shop" / "runner-1" / "place.json"
+    return str(json.loads(place.read_text())["authority_address"])
+
+
 @pytest.mark.slow
 @pytest.mark.network
 async def test_a_file_that_the_directory_needs_and_this_machine_has_not_is_named_when_it_joins(tmp_path: Path) -> None:

@@ -138,6 +138,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     code: CodePolicy = CodePolicy()
 
 
+def moved(place: Place, address: str) -> Place:
+    """Return a place whose authority listens at another address, ``wss://HOST:PORT``, with the directory it keeps."""
+    keeper = f"embedded://{place.authority}@"
+    directory = keeper + address.removeprefix("wss://") if place.directory.startswith(keeper) else place.directory
+    return msgspec.structs.replace(place, authority_address=address, directory=directory)
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a machine gets that may join: its certificate, what to trust, and its place.
 

@@ -93,6 +93,11 @@ class Membership:
         others = [member for name, member in self._members.items() if name != self.me.name and member.visible]
         return sorted([self.me, *others], key=lambda member: member.name)
 
+    def address_of(self, node: str) -> str:
+        """Return where another node of the zone listens, also one that programs are not shown; empty if unknown."""
+        member = self._members.get(node)
+        return "" if member is None else member.address
+
     def is_starting(self, node: str) -> bool:
         """Whether another node may yet have more names; see `abc.Names`."""
         member = self._members.get(node)

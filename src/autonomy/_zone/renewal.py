@@ -2,11 +2,14 @@
 
 Two tasks: one renews the certificate at two thirds of its life; the other asks for news, and has new CAs and CRLs
 adopted as they come, so that who was revoked is cut off here at once. When the authority is away both try again, and
-the log says how long the certificate still lasts. The calendar is the trust store's clock; pauses are Trio's.
+the log says how long the certificate still lasts. Where it is the zone's directory knows; what is kept of that is for
+when the directory does not. The calendar is the trust store's clock; pauses are Trio's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -15,6 +18,7 @@ import trio
 
 from .. import logs
 from .._sansio.backoff import Backoff
+from .._sansio.enrollment import moved
 from .._sansio.renewal import (
     LONG,
     WORKER,
@@ -57,14 +61,15 @@ class Renewal:
         enrolled: The node, and where its authority is.
         seat: What it asks by.
         chance: So that nodes that were started together do not come together.
+        whereabouts: Returns where the zone's directory knows a node to listen; empty for nowhere.
     """
 
-    def __init__(self, enrolled: Enrolled, seat: Seat, chance: Random) -> None:
+    def __init__(self, enrolled: Enrolled, seat: Seat, chance: Random, whereabouts: Callable[[str], str]) -> None:
         self._credentials = enrolled.credentials
         self._enrolled = enrolled
-        self._place = enrolled.place
         self._seat = seat
         self._chance = chance
+        self._whereabouts = whereabouts
         self._backoff = Backoff(0.2, 5.0)
         self._stamp = ""
         self._is_wanted = trio.Event()
@@ -155,9 +160,15 @@ class Renewal:
     # --- within
 
     async def _ask(self, question: Renew | Look, timeout: float) -> Renewed | News:
-        place = self._place
-        self._seat.introduce(place.authority, place.authority_address)  # each time: a way that failed is forgotten
+        place = self._enrolled.place
+        address = self._whereabouts(place.authority) or place.authority_address
+        self._seat.introduce(place.authority, address)  # each time: a way that failed is forgotten
         answer = answered.decode(await self._seat.ask(f"{WORKER}@{place.authority}", text_of(question), timeout))
+        found = self._whereabouts(place.authority)  # it may have moved while it thought
+        if found not in ("", place.authority_address):
+            _log.info("the zone's authority has moved", before=place.authority_address, now=found)
+            self._enrolled = replace(self._enrolled, place=moved(place, found))
+            await self._save()
         if isinstance(answer, (Renewed, News)):
             return answer
         raise _Denied(answer.why)
