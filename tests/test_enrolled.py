@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,27 @@ def test_node_start_says_what_is_wrong_with_a_ticket(monkeypatch: pytest.MonkeyP
 
     with pytest.raises(ValueError, match="the enrollment ticket cannot be read"):
         Node.start(None, "runner-1")
+
+
+def test_a_node_that_was_away_for_too_long_is_told_in_one_sentence_that_it_needs_a_ticket(tmp_path: Path) -> None:
+    now = datetime(2021, 4, 5, tzinfo=UTC)
+    authority = ZoneAuthority.create(tmp_path / "zone", "shop", clock=lambda: now)
+    credentials = authority.credentials("local-shop-runner-1")
+    place = Place(
+        name="local-shop-runner-1",
+        zone="shop",
+        cluster="local",
+        directory="embedded://local-shop-authority@127.0.0.1:7400",
+        authority="local-shop-authority",
+        authority_address="wss://127.0.0.1:7400",
+        enrollment="127.0.0.1:1",
+    )
+    Enrolled(credentials, place, tmp_path / "nodes" / "shop" / "runner-1").save()
+
+    with pytest.raises(IdentityError) as caught:
+        join_zone({"AUTONOMY_HOME": str(tmp_path), "ZONE": "shop", "NODE": "runner-1"}, None)
+
+    assert str(caught.value) == (
+        "the certificate of node 'runner-1' of zone 'shop' has ended while it was away: it needs a new ticket, in "
+        "ENROLLMENT_TICKET ('autonomy zone ticket --names runner-1' prints one)"
+    )

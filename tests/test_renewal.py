@@ -6,25 +6,38 @@ import itertools
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
 import trio
-from trio.testing import MockClock
+from cryptography.hazmat.primitives.serialization import Encoding
+from trio.testing import MockClock, memory_stream_pair
 
 from autonomy._sansio.enrollment import Place
 from autonomy._sansio.renewal import LONG, News, Refused, Renew, Renewed, asked, text_of
 from autonomy._zone.renewal import Renewal
 from autonomy.errors import IdentityError, NodeDown
 from autonomy.identity import Credentials, Enrolled, TrustStore, ZoneAuthority, enrolled_in, new_key
+from autonomy.identity.admitting import Admission
 from autonomy.identity.enrolling import read_request
 from autonomy.identity.pem import write_certificates, write_crls
+from autonomy.identity.tickets import TicketBook
 
 BEGIN = datetime(2031, 4, 5, tzinfo=UTC)
 DAY = 24 * 3600.0
 NAME = "local-shop-runner-1"
+PLACE = Place(
+    name=NAME,
+    zone="shop",
+    cluster="local",
+    directory="embedded://local-shop-authority@10.0.0.1:7400",
+    authority="local-shop-authority",
+    authority_address="wss://10.0.0.1:7400",
+    enrollment="10.0.0.1:7401",
+)
 
 
 def calendar() -> datetime:
@@ -107,15 +120,7 @@ def enrolled_by(authority: Authority, folder: Path | None = None) -> Enrolled:
     leaf = authority.ca.issue(NAME, key.public_key())
     authority.now = calendar
     trust = TrustStore("shop", ca=authority.ca.ca, crl=authority.ca.crl, clock=calendar)
-    place = Place(
-        name=NAME,
-        zone="shop",
-        cluster="local",
-        directory="embedded://local-shop-authority@10.0.0.1:7400",
-        authority="local-shop-authority",
-        authority_address="wss://10.0.0.1:7400",
-    )
-    return Enrolled(Credentials(key, leaf, trust), place, folder)
+    return Enrolled(Credentials(key, leaf, trust), PLACE, folder)
 
 
 def renewal(authority: Authority, enrolled: Enrolled, directory: dict[str, str] | None = None) -> Renewal:
@@ -243,6 +248,7 @@ async def test_an_authority_that_has_moved_is_found_where_the_directory_knows_it
     assert after is not None
     assert before.place.authority_address == "wss://10.0.0.1:7400"
     assert after.place.authority_address == "wss://10.0.0.2:7400"
+    assert after.place.enrollment == "10.0.0.2:7401"
     assert after.place.directory == "embedded://local-shop-authority@10.0.0.2:7400"
     assert authority.renewed
 
@@ -275,3 +281,45 @@ async def test_an_address_at_which_nobody_answered_is_not_kept(authority: Author
         nursery.cancel_scope.cancel()
 
     assert authority.renewed
+
+
+# ---- a machine that has slept
+
+
+async def test_a_machine_that_slept_for_twenty_hours_asks_in_public_for_the_list_it_has_missed(
+    authority: Authority, mock_clock: MockClock, tmp_path: Path
+) -> None:
+    authority.ca.sign_crl()
+    authority.now = lambda: BEGIN + timedelta(hours=4)
+    key = new_key()
+    leaf = authority.ca.issue(NAME, key.public_key())
+    clock = lambda: BEGIN + timedelta(hours=24.5)  # noqa: E731
+    trust = TrustStore("shop", ca=authority.ca.ca, crl=authority.ca.crl, clock=lambda: BEGIN + timedelta(hours=5))
+    enrolled = Enrolled(Credentials(key, leaf, trust), PLACE, tmp_path / "node")
+    trust.clock = clock
+    authority.now = clock
+    authority.ca.sign_crl()
+    shown = authority.ca.credentials("local-shop-authority")
+    admission = Admission(authority.ca, TicketBook(tmp_path / "zone", clock), shown, lambda name: PLACE)
+    authority.is_away = True  # as it is for whom nobody is believed
+    mock_clock.rate = 100
+    async with trio.open_nursery() as nursery:
+
+        async def connect(host: str, port: int) -> trio.abc.Stream:
+            assert (host, port) == ("10.0.0.1", 7401)
+            here, there = memory_stream_pair()
+            nursery.start_soon(meet, there)
+            return here
+
+        async def meet(stream: trio.abc.Stream) -> None:
+            with suppress(trio.BrokenResourceError):
+                await admission.meet(stream, "192.0.2.1")
+
+        nursery.start_soon(Renewal(enrolled, authority, Random(7), lambda name: "", connect).run)
+        with trio.fail_after(1000):
+            while trust.is_outdated:  # noqa: ASYNC110  # of a renewal
+                await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+
+    assert trust.crl == authority.ca.crl
+    assert trust.verify(shown.certificate.public_bytes(Encoding.DER)).name == "local-shop-authority"

@@ -6,8 +6,7 @@ import json
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,83 +15,18 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
 
-from autonomy._sansio.enrollment import Place, Question, Ticket, encode_ticket, introductions
+from autonomy._sansio.enrollment import Question, Ticket, encode_ticket, introductions
 from autonomy.errors import IdentityError, Unreachable
-from autonomy.identity import Credentials, Enrolled, ZoneAuthority, enroll, enrolled_in, new_key
-from autonomy.identity.admitting import Admission
-from autonomy.identity.asking import Asked, Asker, Nonsense, answer_all
+from autonomy.identity import Credentials, ZoneAuthority, enroll, enrolled_in, new_key
+from autonomy.identity.asking import Asked, Asker, answer_all
 from autonomy.identity.contexts import open_context, stranger_context
-from autonomy.identity.enrolling import digest_of, new_request
+from autonomy.identity.enrolling import new_request
 from autonomy.identity.pem import write_certificates, write_crls
 from autonomy.identity.tickets import TicketBook
 
 from .conftest import SecurityLog
+from .desk import AUTHORITY, Desk
 from .forge import HOUR, Clock, der
-
-AUTHORITY = "local-shop-authority"
-
-
-def place_of(short_name: str) -> Place:
-    return Place(
-        name=f"local-shop-{short_name}",
-        zone="shop",
-        cluster="local",
-        directory="embedded://x@10.0.0.1:7400",
-        authority=AUTHORITY,
-        authority_address="wss://10.0.0.1:7400",
-    )
-
-
-class Desk:
-    """An authority that takes strangers, over streams in memory."""
-
-    def __init__(self, folder: Path, clock: Clock) -> None:
-        self.folder = folder
-        self.clock = clock
-        self.authority = ZoneAuthority.create(folder, "shop", clock=clock)
-        self.book = TicketBook(folder, clock)
-        self.credentials = self.authority.credentials(AUTHORITY)
-        self.admission = Admission(self.authority, self.book, self.credentials, place_of)
-        self.met = 0
-        self.nursery: trio.Nursery | None = None
-
-    def lend(self, names: str = "runner-*", *, ttl: float = 600, uses: int = 1, replaces: bool = False) -> Ticket:
-        ca = tuple(digest_of(each) for each in self.authority.ca)
-        return self.book.lend(
-            zone="shop",
-            cluster="local",
-            at="10.0.0.1:7401",
-            ca=ca,
-            names=names,
-            ttl=ttl,
-            uses=uses,
-            replaces=replaces,
-        )
-
-    async def connect(self, host: str, port: int) -> trio.abc.Stream:
-        assert (host, port) == ("10.0.0.1", 7401)
-        here, there = memory_stream_pair()
-        assert self.nursery is not None
-        self.nursery.start_soon(self._meet, there)
-        return here
-
-    async def _meet(self, stream: trio.abc.Stream) -> None:
-        self.met += 1
-        try:
-            await self.admission.meet(stream, "192.0.2.1")
-        except (Nonsense, trio.BrokenResourceError):
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
-
-    @asynccontextmanager
-    async def open(self) -> AsyncGenerator[None]:
-        async with trio.open_nursery() as self.nursery:
-            yield
-            self.nursery.cancel_scope.cancel()
-
-    async def enroll(self, ticket: Ticket, name: str = "runner-1", folder: Path | None = None) -> Enrolled:
-        return await enroll(encode_ticket(ticket), name, folder, clock=self.clock, connect=self.connect)
 
 
 @pytest.fixture

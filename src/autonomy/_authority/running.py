@@ -96,7 +96,7 @@ class _Authority:
         self._signing = Signing(self._authority, place.folder, terms.lifetime)
         self._name = place.authority_name
         self._is_new = trio.Event()
-        self._address = ""
+        self._address = self._enrollment = ""
 
     async def run(self, told: Callable[[Running], object]) -> None:
         await trio.to_thread.run_sync(self._authority.sign_crl)
@@ -116,7 +116,8 @@ class _Authority:
             await seat.serve(WORKER, worker)
             desk = EnrollmentDesk(self._admission(credentials))
             at = await nursery.start(desk.serve, self._terms.enroll_listen or _beside(self._terms.listen))
-            running = Running(pid=os.getpid(), address=self._address, enroll=self._enroll_address(at))
+            self._enrollment = self._enroll_address(at)
+            running = Running(pid=os.getpid(), address=self._address, enroll=self._enrollment)
             await trio.to_thread.run_sync(self._place.write, self._place.running_file, running)
             nursery.start_soon(self._signing.watch, partial(self._adopt, credentials))
             nursery.start_soon(self._signing.sign_crls)
@@ -158,6 +159,7 @@ class _Authority:
             directory=directory,
             authority=self._name,
             authority_address=self._address,
+            enrollment=self._enrollment,
             rights=settings.rights,
             code=settings.code,
         )

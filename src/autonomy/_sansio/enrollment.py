@@ -124,6 +124,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         directory: Where the zone's directory is, as a URL.
         authority: Full name of the authority's node.
         authority_address: Where that listens, ``wss://HOST:PORT``.
+        enrollment: Where it takes machines without a certificate, ``HOST:PORT``; empty if that is not known.
         rights: What other nodes may do there.
         code: Which code it takes from those that may ship.
     """
@@ -134,15 +135,25 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     directory: str
     authority: str
     authority_address: str
+    enrollment: str = ""
     rights: Rights = Rights()
     code: CodePolicy = CodePolicy()
 
 
 def moved(place: Place, address: str) -> Place:
-    """Return a place whose authority listens at another address, ``wss://HOST:PORT``, with the directory it keeps."""
+    """Return a place whose authority listens at another address, ``wss://HOST:PORT``.
+
+    The directory that it keeps goes with it, and so does the port for machines without a certificate, unless that was
+    at another host than the first.
+    """
     keeper = f"embedded://{place.authority}@"
-    directory = keeper + address.removeprefix("wss://") if place.directory.startswith(keeper) else place.directory
-    return msgspec.structs.replace(place, authority_address=address, directory=directory)
+    there, before = address.removeprefix("wss://"), place.authority_address.removeprefix("wss://")
+    directory = keeper + there if place.directory.startswith(keeper) else place.directory
+    host, _, port = place.enrollment.rpartition(":")
+    enrollment = (
+        f"{there.rpartition(':')[0]}:{port}" if host and host == before.rpartition(":")[0] else place.enrollment
+    )
+    return msgspec.structs.replace(place, authority_address=address, directory=directory, enrollment=enrollment)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ What a ticket has brought is kept in ``$AUTONOMY_HOME/nodes/ZONE/NAME``, so that
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -18,8 +19,8 @@ from .._sansio.members import ZoneInfo
 from .._sansio.spec import zone_name_problem
 from ..abc import Directory
 from ..directory import directory_at
-from ..errors import IdentityError
-from ..identity import Credentials, Enrolled, enroll, enrolled_in
+from ..errors import IdentityError, Unreachable
+from ..identity import Credentials, Enrolled, catch_up, enroll, enrolled_in
 
 _log = logs.get_logger("identity")
 _EVERYWHERE = "wss://0.0.0.0:0"
@@ -50,21 +51,39 @@ def join_zone(variables: MutableMapping[str, str], name: str | None) -> Enrolled
     elif zone_name_problem(zone) or "/" in short_name:
         return None
     folder = autonomy_home(variables) / "nodes" / zone / short_name
-    try:
-        kept = enrolled_in(folder)
-    except IdentityError as error:
-        if not ticket:
-            raise IdentityError(
-                f"what is kept of node {short_name!r} of zone {zone!r} cannot be used: {error}. "
-                "A new ticket, in ENROLLMENT_TICKET, lets it join again.",
-                reason=error.reason,
-            ) from error
-        _log.warning("what was kept cannot be used; joining again", node=short_name, zone=zone, reason=error)
-        kept = None
+    kept = _kept_in(folder, short_name, zone, has_ticket=bool(ticket))
     if kept is not None:
         _log.info("joined before; no ticket is used", node=kept.place.name, ticket_given=bool(ticket))
         return kept
     return trio.run(enroll, ticket, short_name, folder) if ticket else None
+
+
+def _kept_in(folder: Path, short_name: str, zone: str, *, has_ticket: bool) -> Enrolled | None:
+    """Return what is kept of an earlier time, if it can be used; None if a ticket is to make it anew."""
+    try:
+        try:
+            return enrolled_in(folder)
+        except IdentityError as error:
+            if error.reason != "revocation_unknown":
+                raise
+        return trio.run(catch_up, folder)
+    except (IdentityError, Unreachable) as error:
+        if has_ticket:
+            _log.warning("what was kept cannot be used; joining again", node=short_name, zone=zone, reason=error)
+            return None
+        if isinstance(error, Unreachable):
+            raise
+        if error.reason == "expired":
+            raise IdentityError(
+                f"the certificate of node {short_name!r} of zone {zone!r} has ended while it was away: it needs a new "
+                f"ticket, in ENROLLMENT_TICKET ('autonomy zone ticket --names {short_name}' prints one)",
+                reason=error.reason,
+            ) from error
+        raise IdentityError(
+            f"what is kept of node {short_name!r} of zone {zone!r} cannot be used: {error}. "
+            "A new ticket, in ENROLLMENT_TICKET, lets it join again.",
+            reason=error.reason,
+        ) from error
 
 
 def options_of(enrolled: Enrolled, variables: MutableMapping[str, str]) -> dict[str, Any]:

@@ -34,9 +34,10 @@ from .._sansio.renewal import (
 from ..abc import Seat
 from ..errors import IdentityError, NoReply
 from ..identity import Enrolled, new_key
-from ..identity.enrolling import new_request
+from ..identity.enrolling import Connect, new_request
 from ..identity.lifetimes import SKEW
 from ..identity.pem import read_certificates, read_crls
+from ..identity.returning import current_crl
 
 _log = logs.get_logger("identity")
 _ANSWER: Final = 10.0
@@ -62,14 +63,23 @@ class Renewal:
         seat: What it asks by.
         chance: So that nodes that were started together do not come together.
         whereabouts: Returns where the zone's directory knows a node to listen; empty for nowhere.
+        connect: Opens a stream to a host and port.
     """
 
-    def __init__(self, enrolled: Enrolled, seat: Seat, chance: Random, whereabouts: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        enrolled: Enrolled,
+        seat: Seat,
+        chance: Random,
+        whereabouts: Callable[[str], str],
+        connect: Connect = trio.open_tcp_stream,
+    ) -> None:
         self._credentials = enrolled.credentials
         self._enrolled = enrolled
         self._seat = seat
         self._chance = chance
         self._whereabouts = whereabouts
+        self._connect = connect
         self._backoff = Backoff(0.2, 5.0)
         self._stamp = ""
         self._is_wanted = trio.Event()
@@ -144,6 +154,7 @@ class Renewal:
                     if failures == 3:  # not for an authority that is started anew
                         _log.warning("the zone's authority is away: who it revokes is not known here", reason=error)
                     await trio.sleep(self._backoff.delay(failures))
+                    await self._catch_up()
                 else:
                     if failures >= 3:
                         _log.info("the zone's authority is back")
@@ -156,6 +167,19 @@ class Renewal:
         if news.issuer != self._credentials.issuer:
             self._is_wanted.set()
         await self._save()
+
+    async def _catch_up(self) -> None:
+        """Ask in public for a list that this node has slept through: without it, it believes not even the authority."""
+        trust = self._credentials.trust
+        if not trust.is_outdated:
+            return
+        try:
+            crl = await current_crl(self._enrolled.place, trust, self._connect)
+            self._credentials.replace(crl=crl)
+        except (NoReply, IdentityError) as error:
+            _log.warning("what was revoked is not known here, so nobody is believed", reason=error)
+        else:
+            await self._save()
 
     # --- within
 

@@ -15,6 +15,7 @@ from .contexts import client_context, server_context
 from .credentials import Credentials, new_key
 from .enrolling import Enrolled, enroll, enrolled_in
 from .handshake import accept_tls, dial_tls
+from .returning import catch_up
 from .trust import TrustStore
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "TrustStore",
     "ZoneAuthority",
     "accept_tls",
+    "catch_up",
     "client_context",
     "dial_tls",
     "enroll",

@@ -92,10 +92,7 @@ class Credentials:
             IdentityError: Files are missing, could have been read by others, or do not go together; or the certificate
                 would be refused, for instance because it has expired.
         """
-        key, certificate, ca, crl = _read(Path(folder), revocation)
-        zone = zone_of_authority(ca[0])
-        trust = TrustStore(zone, ca=ca, crl=crl, clock=clock, crl_grace=crl_grace, revocation=revocation)
-        return cls(key, certificate, trust)
+        return cls(*read_kept(folder, clock=clock, crl_grace=crl_grace, revocation=revocation))
 
     def reload(self, folder: Path | str) -> None:
         """Use what was put into a folder since: a new certificate with its key, new CAs and CRLs, as `replace` does.
@@ -233,6 +230,16 @@ class Credentials:
             self._trust._check(self._certificate, self._trust._roots)
         except IdentityError as error:
             _log.error("own certificate is no longer trusted", identity=self.uri, reason=error.reason, problem=error)
+
+
+def read_kept(
+    folder: Path | str, *, clock: Clock = utc_now, crl_grace: float = 0.0, revocation: Revocation = "crl"
+) -> tuple[PrivateKey, x509.Certificate, TrustStore]:
+    """Return what `Credentials` are made from, as `Credentials.load` reads it; nobody has judged the certificate."""
+    key, certificate, ca, crl = _read(Path(folder), revocation)
+    zone = zone_of_authority(ca[0])
+    trust = TrustStore(zone, ca=ca, crl=crl, clock=clock, crl_grace=crl_grace, revocation=revocation)
+    return key, certificate, trust
 
 
 def save_trust(folder: Path, ca: Iterable[x509.Certificate], crl: Iterable[x509.CertificateRevocationList]) -> None:

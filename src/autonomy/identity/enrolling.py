@@ -11,7 +11,7 @@ Source: SPIFFE's node attestation by join token, with the CA pinned as kubeadm's
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,9 +41,9 @@ INTRODUCTION: Final = "/zone"
 ENROLLMENT: Final = "/enroll"
 NO_REQUEST: Final = "that is no certificate request with a P-256 or Ed25519 key"
 _PLACE: Final = "place.json"
-_ONE_TRY: Final = 10.0
+ONE_TRY: Final = 10.0
 _TOO_MANY: Final = (429, 503)
-_BACKOFF: Final = Backoff(0.2, 5.0)
+BACKOFF: Final = Backoff(0.2, 5.0)
 
 Connect = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
@@ -73,17 +73,23 @@ def enrolled_in(folder: Path | str, *, clock: Clock = utc_now) -> Enrolled | Non
     """Return what `enroll` has kept in a folder, as it was renewed since; None if there is nothing.
 
     Raises:
-        IdentityError: It cannot be used: others could have read it, or it has ended. A new ticket makes it anew.
+        IdentityError: It cannot be used: others could have read it, or it has ended. A new ticket makes it anew. If
+            ``reason`` is ``"revocation_unknown"``, `catch_up` may do.
     """
     folder = Path(folder)
+    place = place_in(folder)
+    return None if place is None else Enrolled(Credentials.load(folder, clock=clock), place, folder)
+
+
+def place_in(folder: Path) -> Place | None:
+    """Return the place of the node that is kept in a folder, None if none is; errors as `enrolled_in`."""
     if not (folder / _PLACE).exists():
         return None
     check_private_folder(folder)
     try:
-        place = enrollment.places.decode(read_private(folder / _PLACE))
+        return enrollment.places.decode(read_private(folder / _PLACE))
     except msgspec.MsgspecError as error:
         raise IdentityError(f"{str(folder / _PLACE)!r} does not say a node's place: {error}", reason="files") from None
-    return Enrolled(Credentials.load(folder, clock=clock), place, folder)
 
 
 async def enroll(
@@ -103,7 +109,7 @@ async def enroll(
     Example:
         ```python
         enrolled = await enroll(os.environ.pop("ENROLLMENT_TICKET"), "runner-1", Path("runner-1"))
-        async with open_node(**enrolled_options(enrolled)) as node: ...
+        async with open_node(enrolled=enrolled, listen="wss://10.0.0.2:7400") as node: ...
         ```
 
     Args:
@@ -134,7 +140,7 @@ async def enroll(
         while True:
             attempt += 1
             try:
-                with trio.fail_after(_ONE_TRY):
+                with trio.fail_after(ONE_TRY):
                     answer = await _ask(parsed, name, key, clock, connect)
             except (OSError, Nonsense, trio.BrokenResourceError, trio.TooSlowError) as error:
                 failure = str(error) or "the connection broke"
@@ -146,7 +152,7 @@ async def enroll(
                 return enrolled
             if attempt == 1:
                 _log.info("not enrolled yet, and tried again", ticket=parsed.ref, at=parsed.at, reason=failure)
-            await trio.sleep(_BACKOFF.delay(attempt))
+            await trio.sleep(BACKOFF.delay(attempt))
     raise Unreachable(
         f"the authority of zone {parsed.zone!r} could not be asked at {parsed.at} within {timeout:g} s: {failure}",
         outcome="maybe_handled",
@@ -192,12 +198,13 @@ def _check_authority(shown: bytes, certificate: bytes | None, ticket: Ticket, cl
             f"{ticket.zone!r}, or that has changed its CA since; nothing was told to it. Get a new ticket.",
             reason="untrusted",
         )
-    lists = [each for each in read_crls(introduction.crl.encode(), where) if _is_by(each, pinned)]
+    lists = [each for each in read_crls(introduction.crl.encode(), where) if is_by(each, pinned)]
     trust = TrustStore(ticket.zone, ca=pinned, crl=lists, clock=clock)
     trust.verify(certificate, expected=f"{ticket.cluster}-{ticket.zone}-{enrollment.SHORT_NAME}")
 
 
-def _is_by(crl: x509.CertificateRevocationList, authorities: list[x509.Certificate]) -> bool:
+def is_by(crl: x509.CertificateRevocationList, authorities: Iterable[x509.Certificate]) -> bool:
+    """Whether a CRL says that it is by one of these CAs."""
     return any(crl.issuer == authority.subject for authority in authorities)
 
 

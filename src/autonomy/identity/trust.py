@@ -20,7 +20,7 @@ from ..errors import IdentityError
 from ..logs import get_logger
 from .lifetimes import LEAF_LIFETIME, SHORT_LIFETIME, SKEW, Clock, utc_now
 from .profile import UNREADABLE, check_node_certificate
-from .roots import Roots, crl_number
+from .roots import Roots, crl_deadline, crl_number
 from .watchers import Watchers
 
 _log = get_logger("security")
@@ -98,6 +98,14 @@ class TrustStore:
     def crl(self) -> tuple[x509.CertificateRevocationList, ...]:
         """The CRLs in force, at most one for each CA."""
         return self._roots.crl
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a CRL is too old to be believed, so that nobody is whom its CA has issued a certificate to."""
+        if self.revocation == "lifetime":
+            return False
+        now = self.clock()
+        return any(now - crl_deadline(each) > self._grace for each in self.crl)
 
     def verify(self, certificate: bytes | None, *, expected: str | None = None) -> PeerIdentity:
         """Return whose certificate this is.
