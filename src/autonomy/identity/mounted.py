@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import IdentityError
+from .private_files import read_plain
 
 MOUNTED_KEY: Final = "tls.key"
 _LARGEST_FILE: Final = 1024 * 1024
@@ -60,27 +61,13 @@ def read_mounted(folder: Path) -> Mounted:
 
 def _read(folder: Path, name: str, within: int, *, is_secret: bool = False) -> bytes:
     path = folder / name
-    try:
-        # O_NONBLOCK: opening a pipe that somebody has put there would wait for ever.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(name, flags, dir_fd=within)
-    except OSError as error:
-        raise IdentityError(f"{str(path)!r} cannot be read: {error.strerror}", reason="files") from error
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise IdentityError(f"{str(path)!r} is not a plain file", reason="files")
+
+    def check(state: os.stat_result, descriptor: int) -> None:
         _check_unchanged(state, path, descriptor)
         if is_secret:
             _check_unread(state, path)
-        if state.st_size > _LARGEST_FILE:
-            raise IdentityError(
-                f"{str(path)!r} has {state.st_size} bytes, at most {_LARGEST_FILE} are read", reason="files"
-            )
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(_LARGEST_FILE)
-    finally:
-        os.close(descriptor)
+
+    return read_plain(path, check, _LARGEST_FILE, within=within)
 
 
 def _check_unchanged(state: os.stat_result, path: Path, descriptor: int) -> None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -42,7 +42,7 @@ def check_private_folder(folder: Path) -> None:
         raise IdentityError(f"folder {str(folder)!r} cannot be used: {error.strerror}", reason="files") from error
     if not stat.S_ISDIR(state.st_mode):
         raise IdentityError(f"{str(folder)!r} is not a folder", reason="files")
-    _check_private(state, folder, wanted=0o700)
+    check_private(state, folder, wanted=0o700)
 
 
 def read_private(path: Path) -> bytes:
@@ -51,21 +51,41 @@ def read_private(path: Path) -> bytes:
     Raises:
         IdentityError: It is not there, is no plain file, belongs to another user, or others may read or write it.
     """
+    return read_plain(path, lambda state, _: check_private(state, path, wanted=0o600), _LARGEST_FILE)
+
+
+def read_plain(
+    path: Path, check: Callable[[os.stat_result, int], None], largest: int, *, within: int | None = None
+) -> bytes:
+    """Return what a plain file holds, of which `check` was given the state and the descriptor.
+
+    Args:
+        path: What it is called.
+        check: Raises IdentityError if it must not be used.
+        largest: Bytes that it may have.
+        within: Descriptor of the folder that has it; None to look for it by its whole path.
+
+    Raises:
+        IdentityError: It is not there, is no plain file, or is too large; or `check` objects.
+    """
     # O_NONBLOCK: opening a pipe that somebody has put there would wait for ever.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path if within is None else path.name, flags, dir_fd=within)
     except OSError as error:
         raise IdentityError(f"{str(path)!r} cannot be read: {error.strerror}", reason="files") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise IdentityError(f"{str(path)!r} is not a plain file", reason="files")
-        _check_private(state, path, wanted=0o600)
-        if state.st_size > _LARGEST_FILE:
-            raise IdentityError(
-                f"{str(path)!r} has {state.st_size} bytes, at most {_LARGEST_FILE} are read", reason="files"
-            )
-        return file.read(_LARGEST_FILE)
+        check(state, descriptor)
+        if state.st_size > largest:
+            raise IdentityError(f"{str(path)!r} has {state.st_size} bytes, at most {largest} are read", reason="files")
+        # Not before it is known to be a file: fdopen raises for a folder, and leaves the descriptor open.
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(largest)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -91,7 +111,7 @@ def append_private(path: Path, line: bytes) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         state = os.fstat(descriptor)
-        _check_private(state, path, wanted=0o600)
+        check_private(state, path, wanted=0o600)
         torn = state.st_size > 0 and os.pread(descriptor, 1, state.st_size - 1) != b"\n"
         store(file, b"\n" * torn + line + b"\n")
     _sync_folder(path.parent)
@@ -115,7 +135,8 @@ def store(file: IO[bytes], content: bytes) -> None:
     os.fsync(file.fileno())
 
 
-def _check_private(state: os.stat_result, path: Path, *, wanted: int) -> None:
+def check_private(state: os.stat_result, path: Path, *, wanted: int) -> None:
+    """Check that what has this state is this user's and closed to all others; else raise IdentityError."""
     if state.st_uid != os.geteuid():
         raise IdentityError(
             f"{str(path)!r} belongs to user {state.st_uid}, and this process is user {os.geteuid()}: whoever owns it "
