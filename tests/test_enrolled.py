@@ -12,6 +12,7 @@ from autonomy._sansio.enrollment import Place, Ticket, encode_ticket
 from autonomy._zone.enrolled import join_zone, options_of
 from autonomy.errors import IdentityError
 from autonomy.identity import Enrolled, ZoneAuthority
+from tests.identity.test_mounted import mount
 
 TICKET = Ticket(
     v=1,
@@ -145,3 +146,108 @@ def test_a_node_that_was_away_for_too_long_is_told_in_one_sentence_that_it_needs
         "the certificate of node 'runner-1' of zone 'shop' has ended while it was away: it needs a new ticket, in "
         "ENROLLMENT_TICKET ('autonomy zone ticket --names runner-1' prints one)"
     )
+
+
+# ---- a ticket in a file
+
+
+def _asked_by_file(home: Path, file: Path, **more: str) -> dict[str, str]:
+    return {"AUTONOMY_HOME": str(home), "ENROLLMENT_TICKET_FILE": str(file), "NODE": "runner-1", **more}
+
+
+def _enrolls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have nobody asked; return with which tickets somebody would be."""
+    asked: list[str] = []
+
+    async def enroll(ticket: str, name: str, folder: Path) -> None:
+        asked.append(ticket)
+
+    monkeypatch.setattr("autonomy._zone.enrolled.enroll", enroll)
+    return asked
+
+
+def _ticket_file(folder: Path, mode: int) -> Path:
+    file = folder / "ticket"
+    file.write_text(encode_ticket(TICKET) + "\n")
+    file.chmod(mode)
+    return file
+
+
+def test_a_ticket_is_read_from_a_file_of_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _enrolls(monkeypatch)
+    environment = _asked_by_file(tmp_path, _ticket_file(tmp_path, 0o400))
+
+    join_zone(environment, None)
+
+    assert asked == [encode_ticket(TICKET)]
+    assert "ENROLLMENT_TICKET_FILE" not in environment
+
+
+def test_a_ticket_is_read_from_a_mounted_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _enrolls(monkeypatch)
+    mount(tmp_path / "secret", {"ticket": encode_ticket(TICKET).encode()})
+
+    join_zone(_asked_by_file(tmp_path, tmp_path / "secret" / "ticket"), None)
+
+    assert asked == [encode_ticket(TICKET)]
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o602])
+def test_a_ticket_that_others_could_have_read_is_refused(
+    tmp_path: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _enrolls(monkeypatch)
+
+    with pytest.raises(IdentityError, match=rf"ENROLLMENT_TICKET_FILE: .*has mode {mode:04o}, so others") as caught:
+        join_zone(_asked_by_file(tmp_path, _ticket_file(tmp_path, mode)), None)
+
+    assert not asked
+    assert TICKET.secret not in str(caught.value)
+
+
+def test_a_mounted_secret_that_everybody_may_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _enrolls(monkeypatch)
+    mount(tmp_path / "secret", {"ticket": encode_ticket(TICKET).encode()}, mode=0o444)
+
+    with pytest.raises(IdentityError, match=r"has mode 0444 .* so others on this machine may read it"):
+        join_zone(_asked_by_file(tmp_path, tmp_path / "secret" / "ticket"), None)
+
+    assert not asked
+
+
+def test_a_ticket_and_a_file_of_one_are_an_error(tmp_path: Path) -> None:
+    both = _asked_by_file(tmp_path, _ticket_file(tmp_path, 0o600), ENROLLMENT_TICKET=encode_ticket(TICKET))
+
+    with pytest.raises(ValueError, match="ENROLLMENT_TICKET and ENROLLMENT_TICKET_FILE are both set: leave one out"):
+        join_zone(both, None)
+
+    assert not {"ENROLLMENT_TICKET", "ENROLLMENT_TICKET_FILE"} & both.keys()
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+@pytest.mark.parametrize("zone", ["shop", ""])
+def test_a_file_without_a_ticket_will_do_for_a_node_that_has_joined_and_else_is_named(
+    tmp_path: Path, content: str | None, zone: str
+) -> None:
+    file = tmp_path / "ticket"
+    if content is not None:
+        file.touch(0o600)
+        file.write_text(content)
+
+    with pytest.raises(IdentityError, match=f"names '{file}', which is not there or is empty, and nothing is kept of"):
+        join_zone(_asked_by_file(tmp_path, file, ZONE=zone), None)
+    kept_in(tmp_path)
+    found = join_zone(_asked_by_file(tmp_path, file, ZONE="shop"), None)
+
+    assert found is not None
+
+
+def test_a_file_with_something_else_is_no_ticket_and_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "ticket"
+    file.touch(0o600)
+    file.write_bytes(b"s3cret \xff")
+
+    with pytest.raises(ValueError, match="cannot be read") as caught:
+        join_zone(_asked_by_file(tmp_path, file), None)
+
+    assert "s3cret" not in str(caught.value)

@@ -469,8 +469,9 @@ class Node(Calls):
             ``AUTONOMY_WAIT_UNTIL_INTERRUPTED``: ``1/true/yes/on``, or anything else for no; stronger than the
             parameter. ``CLUSTER``, ``ZONE``: First parts of the node's full name. ``AUTONOMY_LOG_LEVEL``: ``INFO``, or
             ``node=DEBUG,worker=WARNING``. ``AUTONOMY_LOGGING=0``: leave logging alone. ``AUTONOMY_NODE_FILE``: What a
-            node that was deployed is told of its zone. ``ENROLLMENT_TICKET``: Joins a zone of other machines; the node
-            is kept below ``AUTONOMY_HOME``, where ``ZONE`` and NODE find it from then on. ``AUTONOMY_LISTEN``,
+            node that was deployed is told of its zone. ``ENROLLMENT_TICKET``, or the file that
+            ``ENROLLMENT_TICKET_FILE`` names: Joins a zone of other machines; the node is kept below ``AUTONOMY_HOME``,
+            where ``ZONE`` and NODE find it from then on. ``AUTONOMY_LISTEN``,
             ``AUTONOMY_ADDRESS``: Where such a node listens, else on all addresses, and where others reach it.
             ``AUTONOMY_HEALTH``: As the option `health`, and stronger.
 

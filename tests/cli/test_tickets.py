@@ -70,6 +70,17 @@ async def test_a_machine_joins_with_a_ticket_is_asked_by_name_and_returns_withou
     assert "joined before; no ticket is used" in machines.log("runner-1")
 
 
+def test_a_machine_joins_with_a_ticket_in_a_file_of_which_no_environment_has_anything(machines: Machines) -> None:
+    file = machines.folder / "ticket"
+    file.touch(0o600)
+    file.write_text(ticket := machines.ticket("runner-1"))
+
+    running = machines.start("runner-1", ENROLLMENT_TICKET_FILE=str(file))
+
+    assert ticket.encode() not in Path(f"/proc/{running.pid}/environ").read_bytes()
+    assert (machines.folder / "runner-1" / "nodes" / "shop" / "runner-1" / "node.pem").exists()
+
+
 def test_a_ticket_is_good_once_and_one_that_is_still_set_does_no_harm(machines: Machines) -> None:
     ticket = machines.ticket("runner-*")
     first = machines.start("runner-1", ticket)
@@ -90,6 +101,8 @@ def test_no_secret_is_in_arguments_logs_or_files_that_others_could_read(machines
     ticket = machines.ticket("runner-1")
     secret = decode_ticket(ticket).secret
     running = machines.start("runner-1", ticket)
+    while list(machines.folder.rglob(".node.pem.*")):  # it is saving the news that it was told first
+        time.sleep(0.01)
 
     arguments = b"".join(each.read_bytes() for each in Path("/proc").glob("[0-9]*/cmdline") if _is_there(each))
     logs = b"".join(each.read_bytes() for each in machines.logs.iterdir())

@@ -254,10 +254,14 @@ def _identity(objects: Objects, document: Document, container: Document) -> Iter
     told = {each["name"]: each.get("value", "") for each in container["env"]}
     if "AUTONOMY_NODE_FILE" not in told:
         is_authority = "authority" in container.get("command", [])
-        if not is_authority and not {"AUTONOMY_HOME", "ENROLLMENT_TICKET", "NODE", "ZONE"} <= set(told):
+        if not is_authority and not {"AUTONOMY_HOME", "ENROLLMENT_TICKET_FILE", "NODE", "ZONE"} <= set(told):
             yield "is not told who it is"
         if "AUTONOMY_HOME" in told and _mounted_below(document, container, told["AUTONOMY_HOME"]) != "state":
             yield "forgets who it is"
+        if "ENROLLMENT_TICKET_FILE" in told:
+            folder, _, key = told["ENROLLMENT_TICKET_FILE"].rpartition("/")
+            if key != "ticket" or "secret" not in (_mounted_at(document, container, folder) or {}):
+                yield "finds no ticket"
         return
     ports = {port["name"].partition("-")[0]: port["containerPort"] for port in container["ports"]}
     for variable in ("AUTONOMY_LISTEN", "AUTONOMY_ADDRESS"):

@@ -38,6 +38,7 @@ SERVICE: dict[str, Any] = {
         "restart": {"enum": ["no", "always", "on-failure", "unless-stopped"]},
         "environment": {"type": "object", "additionalProperties": {"type": "string"}},
         "volumes": {"type": "array", "items": {"type": "string", "pattern": r"^[a-z0-9-]+:/[a-z/]+$"}},
+        "secrets": TEXTS,
         "ports": {"type": "array", "items": {"type": "string", "pattern": r"^([0-9]+:)?[0-9]+$"}},
         "stop_grace_period": DURATION,
         "mem_limit": {"type": "string", "pattern": "^[0-9]+[MG]$"},
@@ -72,6 +73,15 @@ COMPOSE = {
         "name": {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"},
         "services": {"type": "object", "additionalProperties": SERVICE},
         "volumes": {"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
+        "secrets": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {"file": TEXT},
+                "additionalProperties": False,
+            },
+        },
     },
 }
 """The compose specification, as far as these files use it; every other key is refused."""
@@ -92,6 +102,11 @@ def problems(document: dict[str, Any]) -> list[str]:
         mounted = [volume.partition(":")[0] for volume in service.get("volumes", [])]
         used += mounted
         found += [f"{name} mounts {each}, which is not there" for each in mounted if each not in volumes]
+        secrets = service.get("secrets", [])
+        found += [f"{name} reads {each}, which is not there" for each in secrets if each not in document["secrets"]]
+        told = service.get("environment", {}).get("ENROLLMENT_TICKET_FILE")
+        if told is not None and told not in [f"/run/secrets/{each}" for each in secrets]:
+            found.append(f"{name} finds no ticket")
         for other, how in service.get("depends_on", {}).items():
             condition = how["condition"]
             if other not in services or (condition == "service_healthy" and "healthcheck" not in services[other]):
@@ -119,6 +134,7 @@ def test_a_compose_file_is_one(etcd: bool) -> None:  # noqa: FBT001
         ("services", "main", "user"), ("services", "main", "image"), ("services", "authority", "healthcheck"),
         ("services", "make-ca"), ("services", "runner-1"), ("services", "runner-1", "healthcheck"), ("volumes", "main"),
         ("services", "main", "healthcheck", "test"), ("services", "runner-0", "volumes"), ("name",),
+        ("services", "runner-0", "secrets"), ("secrets", "ticket"),
     ],
 )  # fmt: skip
 def test_what_is_missing_in_a_compose_file_is_found(path: tuple[str, ...]) -> None:
@@ -161,7 +177,9 @@ def test_main_pod_starts_when_all_others_are_ready() -> None:
 def test_no_secret_is_in_a_compose_file() -> None:
     environment = made()["services"]["main"]["environment"]
 
-    assert environment["ENROLLMENT_TICKET"] == "${ENROLLMENT_TICKET-}"
+    assert "ENROLLMENT_TICKET" not in environment
+    assert environment["ENROLLMENT_TICKET_FILE"] == "/run/secrets/ticket"
+    assert made()["secrets"] == {"ticket": {"file": "./secrets/ticket"}}
     assert environment["API_KEY"] == "${API_KEY:?set API_KEY in the environment or in .env}"
 
 

@@ -1,8 +1,8 @@
 """A zone as a compose file: one service for each node, on a machine with a container engine. Pure; see `manifests.py`.
 
 One service a node, not one with replicas: replicas are numbered by the engine, from 1 and behind a name of its own, and
-a node's name must be what its certificate says. Nodes come to the zone with a ticket, which the operator's environment
-has; so have the values of secret variables. Neither is in the file.
+a node's name must be what its certificate says. Nodes come to the zone with a ticket, which the operator puts into a
+file beside this one; the values of secret variables are in his environment. Neither is in the compose file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from .manifests import (
 )
 
 ETCD_IMAGE: Final = "quay.io/coreos/etcd:v3.5.17"
+TICKET: Final = "ticket"
+"""What the secret is called that nodes come with, and its file in the folder ``secrets`` beside the compose file."""
 _STATE: Final = "/var/lib/autonomy"
 _MEMORY: Final[dict[Size, str]] = {"small": "512M", "big": "4G"}
 _ASK: Final = "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/{path}', timeout=2)"
@@ -63,7 +65,12 @@ def compose_file(spec: ZoneSpec, choices: Choices, *, etcd: bool = False) -> Doc
                 )
             services[name] = _node(spec, pod, container, name, choices)
             volumes.append(name)
-    return {"name": spec.name, "services": services, "volumes": {name: {} for name in volumes}}
+    return {
+        "name": spec.name,
+        "services": services,
+        "volumes": {name: {} for name in volumes},
+        "secrets": {TICKET: {"file": f"./secrets/{TICKET}"}},
+    }
 
 
 # ---- within
@@ -88,6 +95,7 @@ def _node(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec, name: str, cho
         **_confined(),
         "environment": _environment(spec, container, name),
         "volumes": [f"{name}:{_STATE}"],
+        "secrets": [TICKET],
         "stop_grace_period": f"{DRAIN + MARGIN + (HTTP_GRACE if pod.public else 0)}s",
         "healthcheck": _healthcheck(_ASK.format(port=HEALTH_PORT, path="ready")),
         "mem_limit": _MEMORY[pod.size],
@@ -104,8 +112,8 @@ def _environment(spec: ZoneSpec, container: ContainerSpec, name: str) -> dict[st
     found = {
         "ZONE": spec.name,
         "NODE": name,
-        # Once a node has come, it needs none: it finds what it was given by zone and name.
-        "ENROLLMENT_TICKET": "${ENROLLMENT_TICKET-}",
+        # Once a node has come, it needs none: it finds what it was given by zone and name. The file may be empty then.
+        "ENROLLMENT_TICKET_FILE": f"/run/secrets/{TICKET}",
         "AUTONOMY_HOME": f"{_STATE}/home",
         "AUTONOMY_LISTEN": f"wss://0.0.0.0:{NODE_PORT}",
         "AUTONOMY_ADDRESS": f"wss://{name}:{NODE_PORT}",

@@ -25,6 +25,7 @@ from .manifests import (
 NODE_FILES: Final = "/etc/autonomy/nodes"
 IDENTITY: Final = "/etc/autonomy/identity"
 DIRECTORY: Final = "/etc/autonomy/directory"
+TICKET: Final = "/etc/autonomy/ticket"
 STATE: Final = "/var/lib/autonomy"
 WAITING: Final = "autonomy._deploy.waiting"
 
@@ -247,15 +248,13 @@ def _for_tickets(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec) -> list
         # The label is Kubernetes 1.28's.
         found.append(_from_field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"))
         name += "-$(POD_INDEX)"
-    ticket = _from_secret("ENROLLMENT_TICKET", ticket_secret(spec), "ticket")
-    # Whoever was here before needs none, so the Secret may go when all have come.
-    ticket["valueFrom"]["secretKeyRef"]["optional"] = True
     return [
         *found,
         _variable("ZONE", spec.name),
         _variable("NODE", name),
         _variable("AUTONOMY_HOME", f"{STATE}/home"),
-        ticket,
+        # A file, for a variable is in /proc for all processes of the pod, and in those that a program starts.
+        _variable("ENROLLMENT_TICKET_FILE", f"{TICKET}/ticket"),
     ]
 
 
@@ -275,6 +274,7 @@ def _mounts(number: int, choices: Choices) -> list[Document]:
     found: list[Document] = [{"name": "scratch", "mountPath": "/tmp"}]
     if choices.identity == "tickets":
         found.append({"name": "state", "mountPath": STATE})
+        found.append({"name": "ticket", "mountPath": TICKET, "readOnly": True})
     else:
         found.append({"name": "nodes", "mountPath": NODE_FILES, "readOnly": True})
         found.append({"name": f"identity-{number}", "mountPath": IDENTITY, "readOnly": True})
@@ -288,6 +288,10 @@ def _volumes(spec: ZoneSpec, pod: PodSpec, choices: Choices) -> list[Document]:
     if choices.identity == "cert-manager":
         found.append({"name": "nodes", "configMap": {"name": set_name(spec, pod.name)}})
         found += [_identities(spec, pod, number) for number in range(len(pod.containers))]
+    if choices.identity == "tickets":
+        # Whoever was here before needs none, so the Secret may go when all have come.
+        secret = {"secretName": ticket_secret(spec), "defaultMode": 0o440, "optional": True}
+        found.append({"name": "ticket", "secret": secret})
     if choices.directory_secret is not None:
         secret = {"secretName": choices.directory_secret, "defaultMode": 0o440}
         found.append({"name": "directory", "secret": secret})

@@ -27,6 +27,7 @@ SET_BY_THE_ZONE = frozenset(
         "AUTONOMY_NODE_FILE",
         "CLUSTER",
         "ENROLLMENT_TICKET",
+        "ENROLLMENT_TICKET_FILE",
         "NODE",
         "ZONE",
     }

@@ -21,6 +21,7 @@ from ..abc import Directory
 from ..directory import directory_at
 from ..errors import IdentityError, Unreachable
 from ..identity import Credentials, Enrolled, catch_up, enroll, enrolled_in
+from ..identity.mounted import read_secret
 
 _log = logs.get_logger("identity")
 _EVERYWHERE = "wss://0.0.0.0:0"
@@ -29,19 +30,21 @@ _EVERYWHERE = "wss://0.0.0.0:0"
 def join_zone(variables: MutableMapping[str, str], name: str | None) -> Enrolled | None:
     """Return the node of a program that belongs to a zone, by what its environment says; None if it belongs to none.
 
-    ENROLLMENT_TICKET is taken out of the environment, whatever comes of it. It is used if nothing usable is kept of an
-    earlier time; else a node is found by ZONE and its name. Blocks until it has joined.
+    ENROLLMENT_TICKET, or the file that ENROLLMENT_TICKET_FILE names, is used if nothing usable is kept of an earlier
+    time; else a node is found by ZONE and its name. Both are taken out of the environment, whatever comes of it. A file
+    that is not there, or empty, is no ticket. Blocks until it has joined.
 
     Args:
         variables: The environment.
         name: Short name of the node; None for what NODE says, else ``node``.
 
     Raises:
-        ValueError: It is no ticket, or no node can have that name.
-        IdentityError: The ticket was refused, or what is kept cannot be used and there is no ticket.
+        ValueError: It is no ticket, or both name one, or no node can have that name.
+        IdentityError: The ticket was refused; or its file could have been read by others; or what is kept cannot be
+            used, or nothing is, and there is no ticket.
         Unreachable: The authority did not answer.
     """
-    ticket = variables.pop("ENROLLMENT_TICKET", "")
+    ticket, file = _take_ticket(variables)
     short_name = name or variables.get("NODE") or "node"
     zone = decode_ticket(ticket).zone if ticket else variables.get("ZONE", "")
     if ticket:
@@ -49,13 +52,44 @@ def join_zone(variables: MutableMapping[str, str], name: str | None) -> Enrolled
         if variables.get("ZONE") not in (None, "", zone):
             raise ValueError(f"environment variable ZONE says {variables['ZONE']!r:.80}, the ticket is for {zone!r}")
     elif zone_name_problem(zone) or "/" in short_name:
+        if file:
+            raise _no_ticket(file, f"node {short_name!r:.140}, and ZONE does not say which zone it had joined")
         return None
     folder = autonomy_home(variables) / "nodes" / zone / short_name
     kept = _kept_in(folder, short_name, zone, has_ticket=bool(ticket))
     if kept is not None:
         _log.info("joined before; no ticket is used", node=kept.place.name, ticket_given=bool(ticket))
         return kept
-    return trio.run(enroll, ticket, short_name, folder) if ticket else None
+    if ticket:
+        return trio.run(enroll, ticket, short_name, folder)
+    if file:
+        raise _no_ticket(file, f"node {short_name!r} of zone {zone!r}")
+    return None
+
+
+def _take_ticket(variables: MutableMapping[str, str]) -> tuple[str, str]:
+    """Take a ticket out of an environment; return it, or nothing, and the file that it was to be in, if any."""
+    ticket, file = variables.pop("ENROLLMENT_TICKET", ""), variables.pop("ENROLLMENT_TICKET_FILE", "")
+    if ticket and file:
+        raise ValueError(
+            "environment variables ENROLLMENT_TICKET and ENROLLMENT_TICKET_FILE are both set: leave one out"
+        )
+    if not file:
+        return ticket, ""
+    try:
+        return read_secret(Path(file)).decode("ascii", "replace").strip(), file
+    except IdentityError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return "", file
+        raise IdentityError(f"environment variable ENROLLMENT_TICKET_FILE: {error}", reason=error.reason) from error
+
+
+def _no_ticket(file: str, of: str) -> IdentityError:
+    return IdentityError(
+        f"environment variable ENROLLMENT_TICKET_FILE names {file!r}, which is not there or is empty, and nothing is "
+        f"kept of {of}: 'autonomy zone ticket' prints what belongs there",
+        reason="ticket",
+    )
 
 
 def _kept_in(folder: Path, short_name: str, zone: str, *, has_ticket: bool) -> Enrolled | None:

@@ -5,6 +5,8 @@ kubelet writes such files as root, readable by the pod's group, and exchanges al
 has written itself. Here the question is another one: can anybody but root and this user have changed these files, or
 anybody but them and this process's own groups have read the key? If so, they are refused.
 
+A secret that somebody has put into a file for this program, such as a ticket, is read by the same rules.
+
 Source: kubelet's ``AtomicWriter`` and ``SetVolumeOwnership``; the layout is that of ``kubernetes.io/tls``.
 """
 
@@ -12,12 +14,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ..errors import IdentityError
-from .private_files import read_plain
+from .private_files import check_private, read_plain
 
 MOUNTED_KEY: Final = "tls.key"
 _LARGEST_FILE: Final = 1024 * 1024
@@ -41,6 +45,49 @@ def read_mounted(folder: Path) -> Mounted:
         IdentityError: One is not there, or others could have changed it or read the key; or the files were exchanged
             while they were read: read again.
     """
+    with _opened(folder) as within:
+        return Mounted(
+            _read(folder, MOUNTED_KEY, within, is_secret=True),
+            _read(folder, "tls.crt", within),
+            _read(folder, "ca.crt", within),
+            _read(folder, "ca.crl", within) if _is_there("ca.crl", within) else None,
+        )
+
+
+def _is_there(name: str, within: int) -> bool:
+    try:
+        os.stat(name, dir_fd=within, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def read_secret(path: Path) -> bytes:
+    """Return what a file holds that was laid out for this program: by its user, or by root in a volume.
+
+    A file of this user's is closed to all others; one of root's may be readable by a group of this process.
+
+    Raises:
+        IdentityError: It cannot be read, or others could have read or changed it; or the files of a volume were
+            exchanged while it was read: read again.
+    """
+    data = path.parent / "..data"
+    if data.is_symlink():
+        with _opened(path.parent) as within:
+            return _read(path.parent, path.name, within, is_secret=True)
+
+    def check(state: os.stat_result, descriptor: int) -> None:
+        if state.st_uid == os.geteuid():
+            check_private(state, path, wanted=0o600)
+        _check_unchanged(state, path, descriptor)
+        _check_unread(state, path)
+
+    return read_plain(path, check, _LARGEST_FILE)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Have the folder open that has the files of this moment."""
     data = folder / "..data"
     try:
         there = (data if data.is_symlink() else folder).resolve(strict=True)
@@ -49,12 +96,7 @@ def read_mounted(folder: Path) -> Mounted:
         raise IdentityError(f"folder {str(folder)!r} cannot be used: {error.strerror}", reason="files") from error
     try:
         _check_unchanged(os.fstat(within), folder, within)
-        return Mounted(
-            _read(folder, MOUNTED_KEY, within, is_secret=True),
-            _read(folder, "tls.crt", within),
-            _read(folder, "ca.crt", within),
-            _read(folder, "ca.crl", within) if (there / "ca.crl").exists() else None,
-        )
+        yield within
     finally:
         os.close(within)
 
@@ -89,7 +131,7 @@ def _check_unread(state: os.stat_result, path: Path) -> None:
     mode = stat.S_IMODE(state.st_mode)
     if mode & 0o007 or (mode & 0o070 and state.st_gid not in (os.getegid(), *os.getgroups())):
         raise IdentityError(
-            f"{str(path)!r} has mode {mode:04o} and group {state.st_gid}, so others on this machine may read the key; "
+            f"{str(path)!r} has mode {mode:04o} and group {state.st_gid}, so others on this machine may read it; "
             "expected 0440 with a group of this process (fsGroup and defaultMode 0440 of a pod), 0400 or 0600",
             reason="files",
         )
