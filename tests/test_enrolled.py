@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from autonomy import Node
+from autonomy import Node, ZoneInfo
 from autonomy._sansio.enrollment import Place, Ticket, encode_ticket
 from autonomy._zone.enrolled import join_zone, options_of
 from autonomy.errors import IdentityError
@@ -251,3 +252,31 @@ def test_a_file_with_something_else_is_no_ticket_and_not_repeated(tmp_path: Path
         join_zone(_asked_by_file(tmp_path, file), None)
 
     assert "s3cret" not in str(caught.value)
+
+
+# ---- which pod it is in
+
+
+def test_a_node_is_told_its_pod_by_its_environment(tmp_path: Path) -> None:
+    kept = kept_in(tmp_path)
+
+    told = options_of(kept, {"AUTONOMY_POD": "runner-pod", "AUTONOMY_CONTAINER": "runner", "AUTONOMY_INDEX": "0"})
+    alone = options_of(kept, {"AUTONOMY_POD": "", "AUTONOMY_INDEX": ""})
+
+    assert told["zone"] == ZoneInfo("shop", "local", "runner-pod", "runner", 0)
+    assert alone["zone"] == ZoneInfo("shop", "local")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("AUTONOMY_POD", "a b", "environment variable AUTONOMY_POD: 'a b' is not allowed: use A-Z a-z 0-9 _ -"),
+        ("AUTONOMY_CONTAINER", "a/b", "environment variable AUTONOMY_CONTAINER: 'a/b' is not allowed"),
+        ("AUTONOMY_INDEX", "-1", "environment variable AUTONOMY_INDEX: the number of a clone, from 0, is wanted"),
+        ("AUTONOMY_INDEX", "two", "got 'two'"),
+        ("AUTONOMY_INDEX", "\u0663", "environment variable AUTONOMY_INDEX"),
+    ],
+)
+def test_a_pod_that_cannot_be_is_a_clear_error(tmp_path: Path, variable: str, value: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        options_of(kept_in(tmp_path), {variable: value})

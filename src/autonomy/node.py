@@ -473,6 +473,7 @@ class Node(Calls):
             ``ENROLLMENT_TICKET_FILE`` names: Joins a zone of other machines; the node is kept below ``AUTONOMY_HOME``,
             where ``ZONE`` and NODE find it from then on. ``AUTONOMY_LISTEN``,
             ``AUTONOMY_ADDRESS``: Where such a node listens, else on all addresses, and where others reach it.
+            ``AUTONOMY_POD``, ``AUTONOMY_CONTAINER``, ``AUTONOMY_INDEX``: Its place in the zone.
             ``AUTONOMY_HEALTH``: As the option `health`, and stronger.
 
         Raises:

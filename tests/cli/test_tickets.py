@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from autonomy import Node, open_node
+from autonomy import Node, Zone, open_node
 from autonomy._sansio.enrollment import decode_ticket
 from autonomy.errors import AutonomyError, NodeDown, NoReply
 from autonomy.identity import enroll
@@ -79,6 +79,17 @@ def test_a_machine_joins_with_a_ticket_in_a_file_of_which_no_environment_has_any
 
     assert ticket.encode() not in Path(f"/proc/{running.pid}/environ").read_bytes()
     assert (machines.folder / "runner-1" / "nodes" / "shop" / "runner-1" / "node.pem").exists()
+
+
+async def test_a_node_that_is_told_its_pod_is_found_by_it(machines: Machines) -> None:
+    ticket = machines.ticket("runner-1")
+    machines.start("runner-1", ticket, AUTONOMY_POD="runner-pod", AUTONOMY_CONTAINER="runner", AUTONOMY_INDEX="1")
+    async with joined(machines, "main") as node:
+        with trio.fail_after(20):
+            while not (found := await Zone.nodes(node, "runner-pod")):  # noqa: ASYNC110  # news are on their way
+                await trio.sleep(0.05)
+
+    assert [each.name for each in found] == ["local-shop-runner-1"]
 
 
 def test_a_ticket_is_good_once_and_one_that_is_still_set_does_no_harm(machines: Machines) -> None:

@@ -256,6 +256,13 @@ def _identity(objects: Objects, document: Document, container: Document) -> Iter
         is_authority = "authority" in container.get("command", [])
         if not is_authority and not {"AUTONOMY_HOME", "ENROLLMENT_TICKET_FILE", "NODE", "ZONE"} <= set(told):
             yield "is not told who it is"
+        labels = document["spec"]["template"]["metadata"]["labels"]
+        if not is_authority and told.get("AUTONOMY_POD") != labels["app.kubernetes.io/name"]:
+            yield "is not told its pod"
+        if not is_authority and told.get("AUTONOMY_CONTAINER") != container["name"]:
+            yield "is not told its container"
+        if ("POD_INDEX" in told) != ("AUTONOMY_INDEX" in told):
+            yield "is not told which clone it is"
         if "AUTONOMY_HOME" in told and _mounted_below(document, container, told["AUTONOMY_HOME"]) != "state":
             yield "forgets who it is"
         if "ENROLLMENT_TICKET_FILE" in told:

@@ -167,6 +167,16 @@ def test_each_node_is_a_service_of_its_name() -> None:
     assert all(services[name]["environment"]["AUTONOMY_ADDRESS"] == f"wss://{name}:4400" for name in NODES)
 
 
+def test_each_node_is_told_its_pod_its_container_and_which_clone_it_is() -> None:
+    services = made()["services"]
+
+    def told(name: str) -> list[str | None]:
+        return [services[name]["environment"].get(f"AUTONOMY_{each}") for each in ("POD", "CONTAINER", "INDEX")]
+
+    assert told("main") == ["main-pod", "main", None]
+    assert told("runner-2") == ["runner-pod", "runner", "2"]
+
+
 def test_main_pod_starts_when_all_others_are_ready() -> None:
     depends_on = made()["services"]["main"]["depends_on"]
 

@@ -63,7 +63,7 @@ def compose_file(spec: ZoneSpec, choices: Choices, *, etcd: bool = False) -> Doc
                 raise ValueError(
                     f"a container cannot be called {name!r} with compose: the file has a service of that name"
                 )
-            services[name] = _node(spec, pod, container, name, choices)
+            services[name] = _node(spec, pod, container, index, choices)
             volumes.append(name)
     return {
         "name": spec.name,
@@ -88,12 +88,13 @@ def _confined() -> Document:
     }
 
 
-def _node(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec, name: str, choices: Choices) -> Document:
+def _node(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec, index: int | None, choices: Choices) -> Document:
+    name = short_name(container.name, index)
     body = {
         "image": image_of(container, choices),
         "build": {"context": f"./images/{container.image}"},
         **_confined(),
-        "environment": _environment(spec, container, name),
+        "environment": _environment(spec, pod, container, index),
         "volumes": [f"{name}:{_STATE}"],
         "secrets": [TICKET],
         "stop_grace_period": f"{DRAIN + MARGIN + (HTTP_GRACE if pod.public else 0)}s",
@@ -108,12 +109,16 @@ def _node(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec, name: str, cho
     return body
 
 
-def _environment(spec: ZoneSpec, container: ContainerSpec, name: str) -> dict[str, str]:
+def _environment(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec, index: int | None) -> dict[str, str]:
+    name = short_name(container.name, index)
     found = {
         "ZONE": spec.name,
         "NODE": name,
         # Once a node has come, it needs none: it finds what it was given by zone and name. The file may be empty then.
         "ENROLLMENT_TICKET_FILE": f"/run/secrets/{TICKET}",
+        "AUTONOMY_POD": pod.name,
+        "AUTONOMY_CONTAINER": container.name,
+        **({} if index is None else {"AUTONOMY_INDEX": f"{index}"}),
         "AUTONOMY_HOME": f"{_STATE}/home",
         "AUTONOMY_LISTEN": f"wss://0.0.0.0:{NODE_PORT}",
         "AUTONOMY_ADDRESS": f"wss://{name}:{NODE_PORT}",

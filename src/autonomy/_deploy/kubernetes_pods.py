@@ -243,11 +243,12 @@ def _environment(spec: ZoneSpec, pod: PodSpec, number: int, choices: Choices) ->
 def _for_tickets(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec) -> list[Document]:
     """Return what lets a node come to its zone by itself: its name, a place to keep things, a ticket at first."""
     found = []
-    name = container.name
+    name, place = container.name, [_variable("AUTONOMY_POD", pod.name), _variable("AUTONOMY_CONTAINER", container.name)]
     if pod.clones is not None:
         # The label is Kubernetes 1.28's.
         found.append(_from_field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"))
         name += "-$(POD_INDEX)"
+        place.append(_variable("AUTONOMY_INDEX", "$(POD_INDEX)"))
     return [
         *found,
         _variable("ZONE", spec.name),
@@ -255,6 +256,7 @@ def _for_tickets(spec: ZoneSpec, pod: PodSpec, container: ContainerSpec) -> list
         _variable("AUTONOMY_HOME", f"{STATE}/home"),
         # A file, for a variable is in /proc for all processes of the pod, and in those that a program starts.
         _variable("ENROLLMENT_TICKET_FILE", f"{TICKET}/ticket"),
+        *place,
     ]
 
 

@@ -52,7 +52,7 @@ class ZoneInfo:
             value = getattr(self, field)
             if not isinstance(value, str):
                 raise TypeError(f"ZoneInfo: {field} must be a str, got {type(value).__name__}: {value!r:.80}")
-            if not _PART.fullmatch(value):
+            if not is_part(value):
                 raise ValueError(f"ZoneInfo: {field} {value!r:.160} is not allowed: use A-Z a-z 0-9 _ -")
         if not isinstance(self.address, str):
             raise TypeError(f"ZoneInfo: address must be a str, got {type(self.address).__name__}: {self.address!r:.80}")
@@ -68,6 +68,11 @@ class ZoneInfo:
     def key(self) -> str:
         """What tells the zone from others: ``NAME``, or ``CLUSTER.NAME``; nothing for a zone without a name."""
         return f"{self.cluster}.{self.name}".removeprefix(".") if self.name else ""
+
+
+def is_part(text: str) -> bool:
+    """Whether a zone, a cluster, a pod or a container may be called so; an empty text stands for none."""
+    return _PART.fullmatch(text) is not None
 
 
 def prefix_of(cluster: str | None, zone: str | None) -> str:

@@ -22,9 +22,12 @@ AUTHORITY = "zone_authority"
 SET_BY_THE_ZONE = frozenset(
     {
         "AUTONOMY_ADDRESS",
+        "AUTONOMY_CONTAINER",
         "AUTONOMY_HEALTH",
+        "AUTONOMY_INDEX",
         "AUTONOMY_LISTEN",
         "AUTONOMY_NODE_FILE",
+        "AUTONOMY_POD",
         "CLUSTER",
         "ENROLLMENT_TICKET",
         "ENROLLMENT_TICKET_FILE",

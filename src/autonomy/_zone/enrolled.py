@@ -5,6 +5,7 @@ What a ticket has brought is kept in ``$AUTONOMY_HOME/nodes/ZONE/NAME``, so that
 
 from __future__ import annotations
 
+import re
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from .. import logs
 from .._deploy.home import autonomy_home
 from .._links.addresses import parse_address
 from .._sansio.enrollment import Place, check_short_name, decode_ticket
-from .._sansio.members import ZoneInfo
+from .._sansio.members import ZoneInfo, is_part
 from .._sansio.spec import zone_name_problem
 from ..abc import Directory
 from ..directory import directory_at
@@ -124,13 +125,21 @@ def options_of(enrolled: Enrolled, variables: MutableMapping[str, str]) -> dict[
     """Return what `open_node` is told of a node that has joined.
 
     Raises:
-        ValueError: AUTONOMY_LISTEN or AUTONOMY_ADDRESS says what cannot be.
+        ValueError: AUTONOMY_LISTEN, AUTONOMY_ADDRESS, AUTONOMY_POD, AUTONOMY_CONTAINER or AUTONOMY_INDEX says what
+            cannot be.
     """
     place = enrolled.place
     return {
         "enrolled": enrolled,
         "listen": _address(variables, "AUTONOMY_LISTEN") or _EVERYWHERE,
-        "zone": ZoneInfo(place.zone, place.cluster, address=_address(variables, "AUTONOMY_ADDRESS")),
+        "zone": ZoneInfo(
+            place.zone,
+            place.cluster,
+            _part(variables, "AUTONOMY_POD"),
+            _part(variables, "AUTONOMY_CONTAINER"),
+            _index(variables),
+            address=_address(variables, "AUTONOMY_ADDRESS"),
+        ),
         "rights": place.rights,
         "code": place.code,
     }
@@ -174,3 +183,19 @@ def _address(variables: MutableMapping[str, str], variable: str) -> str:
     except ValueError as error:
         raise ValueError(f"environment variable {variable}: {error}") from None
     return address
+
+
+def _part(variables: MutableMapping[str, str], variable: str) -> str:
+    text = variables.get(variable, "")
+    if not is_part(text):
+        raise ValueError(f"environment variable {variable}: {text!r:.160} is not allowed: use A-Z a-z 0-9 _ -")
+    return text
+
+
+def _index(variables: MutableMapping[str, str]) -> int | None:
+    text = variables.get("AUTONOMY_INDEX", "")
+    if not re.fullmatch(r"[0-9]{0,9}", text):
+        raise ValueError(
+            f"environment variable AUTONOMY_INDEX: the number of a clone, from 0, is wanted, got {text!r:.80}"
+        )
+    return int(text) if text else None
