@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -292,6 +293,24 @@ def test_a_zone_is_deployed_looked_at_and_taken_down(zone: Zone) -> None:
     assert (gone.returncode, gone.stdout) == (0, "Zone demo is deleted.\n")
     assert zone.run("status").returncode == 3
     assert zone.processes() == []
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_zone_of_that_name_from_another_folder_is_exit_code_two_with_the_ways_out(zone: Zone, home: Path) -> None:
+    assert zone.run("deploy").returncode == 0
+    (home / "second").mkdir()
+    other = Zone(home / "second")
+    shutil.copytree(zone.folder, other.folder, dirs_exist_ok=True)
+
+    refused = other.run("deploy")
+    attached = other.run("deploy", "--attach")
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"runs already, deployed from {str(zone.folder)!r}" in refused.stderr
+    assert "'autonomy zone delete --zone demo'" in refused.stderr
+    assert attached.returncode == 2
+    assert zone.run("status").returncode == 0
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,64 @@ async def test_a_pod_that_fails_says_why_and_can_be_mended(tmp_path: Path) -> No
         assert failed is not None
         assert (failed.state, failed.pods[0].state) == ("failed", "pending")
         assert mended.state == "up"
+
+
+async def test_a_zone_of_that_name_from_another_folder_is_refused_and_nothing_changes(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+    other = make_zone(tmp_path / "other", pod("main-pod", "main"), IMAGES)
+
+    async with home_in(tmp_path) as home:
+        before = await deploy(folder, home)
+        with pytest.raises(ValueError, match="a zone 'shop' runs already, deployed from") as caught:
+            await deploy(other, home)
+        after = zone_state("shop", home=home)
+
+    assert f"deployed from {str(folder)!r}, and this is {str(other)!r}: end that one first" in str(caught.value)
+    assert after == before
+
+
+async def test_the_same_folder_by_another_name_is_the_same(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+    (tmp_path / "link").symlink_to(folder)
+
+    async with home_in(tmp_path) as home:
+        first = await deploy(folder, home)
+        again = await deploy(tmp_path / "link", home)
+
+    assert pids(again) == pids(first)
+
+
+@pytest.mark.parametrize("how", ["moved", "renamed"])
+async def test_a_zone_whose_folder_has_moved_goes_on_from_there_and_that_is_said(tmp_path: Path, how: str) -> None:
+    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+    noted: list[str] = []
+
+    async with home_in(tmp_path) as home:
+        first = await deploy(folder, home)
+        if how == "moved":
+            folder.rename(tmp_path / "there")
+        else:
+            shutil.copytree(folder, tmp_path / "there")
+            (folder / "autonomy.yaml").write_text((folder / "autonomy.yaml").read_text().replace("shop", "other"))
+        again = await deploy_zone(tmp_path / "there", home=home, authority=AUTHORITY, noted=noted.append)
+        await deploy_zone(tmp_path / "there", home=home, authority=AUTHORITY, noted=noted.append)
+
+    assert pids(again) == pids(first)
+    assert again.folder == str(tmp_path / "there")
+    assert noted == [
+        f"zone 'shop' was deployed from {str(folder)!r}, where it is no more: it has moved, and goes on from here"
+    ]
+
+
+async def test_a_folder_whose_file_is_being_changed_still_has_its_zone(tmp_path: Path) -> None:
+    folder = make_zone(tmp_path / "zone", PODS, IMAGES)
+    other = make_zone(tmp_path / "other", PODS, IMAGES)
+
+    async with home_in(tmp_path) as home:
+        await deploy(folder, home)
+        (folder / "autonomy.yaml").write_text("name: [")
+        with pytest.raises(ValueError, match="a zone 'shop' runs already"):
+            await deploy(other, home)
 
 
 async def test_a_zone_file_that_cannot_be_changes_nothing(tmp_path: Path) -> None:

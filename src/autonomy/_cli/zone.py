@@ -57,7 +57,8 @@ def zone() -> None:
 def deploy(path: Path, *, attach: bool, in_json: bool) -> None:
     """Run the zone that PATH describes: a folder with autonomy.yaml and images, or that file. Returns when all is up.
 
-    Again on a running zone it changes what has changed, and leaves the rest alone. With --attach, the end is Ctrl-C,
+    Again on a running zone it changes what has changed, and leaves the rest alone; a zone of that name that runs from
+    another folder is left alone, and this one refused. With --attach, the end is Ctrl-C,
     SIGTERM, or that nobody reads the logs any more; a zone that does not come up is left to be looked at.
     """
     folder = folder_of(path)
@@ -65,7 +66,7 @@ def deploy(path: Path, *, attach: bool, in_json: bool) -> None:
 
     async def deployed() -> None:
         with Progress(quiet=in_json) as progress:
-            up.append(await deploy_zone(folder, told=progress.tell))
+            up.append(await deploy_zone(folder, told=progress.tell, noted=say))
         if in_json:
             click.echo(as_json(up[0]))
         else:
@@ -87,6 +88,9 @@ def deploy(path: Path, *, attach: bool, in_json: bool) -> None:
         except BaseException:
             await take_down(name)
             raise
+
+    def say(text: str) -> None:
+        click.echo(f"autonomy: {text}", err=True)
 
     name = read_zone_file(folder / ZONE_FILE).name
     try:

@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 
 from .._sansio.spec import ZoneSpec, zone_name_problem
-from ..errors import DeployFailed
+from ..errors import DeployFailed, ZoneFileError
 from .containers import read_tail
 from .home import ZonePlace, autonomy_home, command_lock, wait_for_lock
 from .images import keep_image
@@ -27,7 +27,7 @@ from .local import AUTHORITY_PROGRAM
 from .node_files import inheritable
 from .state import Deployment, KeptImage, Wanted, ZoneState, read_json, write_json
 from .supervisor import UP
-from .zone_file import ZoneFolder, read_zone_folder
+from .zone_file import ZONE_FILE, ZoneFolder, read_zone_file, read_zone_folder
 
 _LOOK_EVERY = 0.05
 _BUSY = 120.0
@@ -49,6 +49,7 @@ async def deploy_zone(
     cluster: str = "local",
     authority: Sequence[str] = AUTHORITY_PROGRAM,
     told: Callable[[ZoneState], None] | None = None,
+    noted: Callable[[str], object] | None = None,
 ) -> ZoneState:
     """Run the zone that a folder describes, or change the one that runs into it; return when all of it is up.
 
@@ -60,9 +61,13 @@ async def deploy_zone(
         cluster: The first part of the nodes' full names. A zone that runs keeps its own.
         authority: What the node runs that keeps the directory.
         told: Is called with what has become of the zone, each time that it has changed.
+        noted: Is called with a sentence if the zone that runs has moved: it was deployed from a folder that is gone, or
+            has no zone of that name any more.
 
     Raises:
         ZoneFileError: Something in the folder is not as it must be. Nothing was changed.
+        ValueError: A zone of that name runs that was deployed from another folder, which still has it. Nothing was
+            changed.
         DeployFailed: Not all of it is up; the text says what is not, and why. The rest runs.
 
     Cancelling leaves the zone as far as it is.
@@ -71,6 +76,9 @@ async def deploy_zone(
     home = home or autonomy_home()
     place = ZonePlace.of(home, wanted.spec.name)
     async with command_lock(home, wanted.spec.name, _BUSY):
+        moved = await trio.to_thread.run_sync(_check_folder, wanted, place)
+        if moved and noted is not None:
+            noted(moved)
         for _ in range(_TRIES):
             state = await _deploy(wanted, place, cluster, tuple(authority), told)
             if state is not None:
@@ -163,6 +171,46 @@ def _state_or_why(name: str, home: Path) -> ZoneState | None:
         return zone_state(name, home=home)
     except DeployFailed as error:
         return ZoneState(name, cluster="", state="failed", reason=str(error))
+
+
+def _check_folder(wanted: ZoneFolder, place: ZonePlace) -> str:
+    """Raise ValueError if the zone that runs is another folder's; return what to say if that folder has it no more."""
+    before = read_json(place.wanted, Wanted) if place.supervised else None
+    if before is None or before.deployment is None or not before.deployment.folder:
+        return ""
+    folder, name = Path(before.deployment.folder), wanted.spec.name
+    if _is_same(folder, wanted.folder):
+        return ""
+    if not _has_zone(folder, name):
+        return (
+            f"zone {name!r} was deployed from {str(folder)!r}, where it is no more: it has moved, and goes on from here"
+        )
+    raise ValueError(
+        f"a zone {name!r} runs already, deployed from {str(folder)!r}, and this is {str(wanted.folder.absolute())!r}: "
+        f"end that one first ('autonomy zone delete --zone {name}'), or give this one another name"
+    )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _has_zone(folder: Path, name: str) -> bool:
+    """Whether a folder has a zone of that name, as far as can be told: a file that cannot be read may have it."""
+    file = folder / ZONE_FILE
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    try:
+        return read_zone_file(file).name == name
+    except ZoneFileError:  # somebody is at work on it
+        return True
 
 
 async def _deploy(
