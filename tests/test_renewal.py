@@ -70,6 +70,9 @@ class Authority:
         self.introduced.add((name, address))
         self._dialled = address
 
+    async def identify(self, address: str, timeout: float) -> str:
+        raise NotImplementedError
+
     def when_down(self, tell: Callable[[str], None]) -> None:
         raise NotImplementedError
 

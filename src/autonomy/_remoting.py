@@ -137,6 +137,10 @@ class Remoting:
         """Have a session with the node at an address; return its name. Errors as `Peers.connect`."""
         return (await self._peers.connect(address, name, timeout)).node
 
+    async def identify(self, address: str, timeout: float) -> str:
+        """Return which node listens at an address. Errors as `Peers.identify`."""
+        return await self._peers.identify(address, timeout)
+
     def identity_of(self, name: str) -> str:
         """Return the identity that a connected node has proven."""
         partner = self._partners.get(name)

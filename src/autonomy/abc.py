@@ -257,6 +257,14 @@ class Seat(Protocol):
     def introduce(self, name: str, address: str) -> None:
         """Say where another node listens."""
 
+    async def identify(self, address: str, timeout: float) -> str:
+        """Return the full name of the node that listens at an address, as its certificate proves; it may be this one.
+
+        Raises:
+            IdentityError: Who answers there is no node of this zone.
+            Unreachable: Nobody answered there in time.
+        """
+
     def when_down(self, tell: Callable[[str], None]) -> None:
         """Have `tell` called with the name of each node with which a session has ended, for whatever reason."""
 

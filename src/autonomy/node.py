@@ -402,9 +402,8 @@ class Node(Calls):
         """Return this node, as what it asks other nodes by."""
         assert self._remoting is not None
         remoting = self._remoting
-        return NodeSeat(
-            self.name, self.incarnation, self._options.zone.key, self, self._system, remoting.introduce, remoting.down
-        )
+        zone, introduce, identify = self._options.zone.key, remoting.introduce, remoting.identify
+        return NodeSeat(self.name, self.incarnation, zone, self, self._system, introduce, identify, remoting.down)
 
     def _whereabouts(self, name: str) -> str:
         return "" if self._membership is None else self._membership.address_of(name)

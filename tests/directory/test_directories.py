@@ -7,7 +7,7 @@ import trio.testing
 
 from .check_directory import CHECKS, RIVALS, Check, check_directory, run_check
 from .etcd_server import EtcdServer, needs_etcd
-from .world import LEASE_IN_ETCD, embedded_world, etcd_world, fake_etcd_world, memory_world
+from .world import LEASE_IN_ETCD, dns_world, embedded_world, etcd_world, fake_etcd_world, memory_world
 
 LEASES = {"who_renews_its_lease_stays": 2.0, "many_names_are_published_at_once": 10.0}
 """Of checks that last for many leases, or for one however long they take."""
@@ -34,6 +34,11 @@ async def test_embedded_in_a_node(check: Check, autojump_clock: trio.testing.Moc
 @pytest.mark.parametrize("check", CHECKS + RIVALS, ids=lambda check: check.__name__)
 async def test_in_a_fake_of_etcd(check: Check, autojump_clock: trio.testing.MockClock) -> None:
     await run_check(check, fake_etcd_world)
+
+
+@each_check
+async def test_by_dns(check: Check, autojump_clock: trio.testing.MockClock) -> None:
+    await run_check(check, dns_world)
 
 
 @needs_etcd

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from autonomy import Zone, open_node
-from autonomy._sansio.directory_url import EmbeddedPlace, EtcdPlace, parse_directory_url
+from autonomy._sansio.directory_url import DnsPlace, EmbeddedPlace, EtcdPlace, parse_directory_url
 from autonomy._sansio.node_file import NodeFile
 from autonomy._zone.node_file import DeployedNode
-from autonomy.directory import EmbeddedDirectory, EtcdDirectory, directory_at
+from autonomy.directory import DnsDirectory, EmbeddedDirectory, EtcdDirectory, directory_at
 from autonomy.identity import ZoneAuthority
 from tests.zone import FaultyNetwork, on
 
@@ -29,6 +29,9 @@ from tests.zone import FaultyNetwork, on
         ("etcds://a?ca=c&cert=d&key=e", EtcdPlace(("https://a:2379",), "c", "d", "e")),
         ("etcd://a?user=u&password-file=/p%20q", EtcdPlace(("http://a:2379",), user="u", password_file="/p q")),
         ("embedded://shop-prod-main@10.0.0.1:7400", EmbeddedPlace("shop-prod-main", "wss://10.0.0.1:7400")),
+        ("dns://shop.shops.svc:4400", DnsPlace("shop.shops.svc", 4400)),
+        ("dns://shop.shops.svc.cluster.local.:4400/", DnsPlace("shop.shops.svc.cluster.local.", 4400)),
+        ("dns://[fd00::1]:4400", DnsPlace("fd00::1", 4400)),
         ("embedded://main@[::1]:7400/", EmbeddedPlace("main", "wss://[::1]:7400")),
     ],
 )
@@ -60,6 +63,10 @@ def test_a_url_names_a_directory(url: str, place: object) -> None:
         ("etcds://a:1?ca=x&ca=y", "stands twice"),
         ("etcds://a:1?timeout=3", "takes ca=, cert=, key=, user=, password-file=, got 'timeout'"),
         ("etcd://root@a:1", r"written \?user=NAME&password-file=PATH"),
+        ("dns://a", "must stand for 'a'"),
+        ("dns://a:1,b:1", "dns://NAME:PORT, with one name"),
+        ("dns://node@a:1", "dns://NAME:PORT, with one name"),
+        ("dns://a:1?ca=x", "dns://NAME:PORT, with one name"),
         ("embedded://a:1", "is written embedded://FULL-NODE-NAME@HOST:PORT"),
         ("embedded://a@b", "must stand for 'b'"),
         ("embedded://a@b:1?ca=x", "is written embedded://"),
@@ -94,6 +101,9 @@ def test_what_is_no_text_is_refused() -> None:
 
 
 def test_a_url_becomes_a_directory() -> None:
+    dns = directory_at("dns://a:1")
+    assert isinstance(dns, DnsDirectory)
+    assert (dns.places, repr(dns)) == (("dns://a:1",), "DnsDirectory('dns://a:1')")
     etcd, embedded = directory_at("etcd://a:1,b:2"), directory_at("embedded://main@h:1")
 
     assert isinstance(etcd, EtcdDirectory)

@@ -14,11 +14,12 @@ from autonomy._sansio.members import LEASE, Member
 from autonomy._sansio.roster import Standing
 from autonomy._zone.seat import NodeSeat
 from autonomy.abc import Directory, DirectoryClient
-from autonomy.directory import EmbeddedDirectory, EtcdDirectory, MemoryDirectory
+from autonomy.directory import DnsDirectory, EmbeddedDirectory, EtcdDirectory, MemoryDirectory
 from autonomy.errors import DirectoryUnavailable
 from autonomy.node import Node
 from tests.zone import FaultyNetwork, on
 
+from .fake_dns import FakeDns
 from .fake_etcd import FakeEtcd
 
 T = TypeVar("T")
@@ -93,13 +94,16 @@ def seat_of(node: Node, zone: str = "") -> NodeSeat:
     """Return a node as its directory needs it."""
     remoting = node._remoting
     assert remoting is not None
-    return NodeSeat(node.name, node.incarnation, zone, node, node._system, remoting.introduce, remoting.down)
+    ways = remoting.introduce, remoting.identify, remoting.down
+    return NodeSeat(node.name, node.incarnation, zone, node, node._system, *ways)
 
 
 @asynccontextmanager
-async def visiting(network: FaultyNetwork, directory: Directory, name: str, zone: str = "") -> AsyncGenerator[Visitor]:
+async def visiting(
+    network: FaultyNetwork, directory: Directory, name: str, zone: str = "", *, listen: str | None = None
+) -> AsyncGenerator[Visitor]:
     """Open a node, and a directory as that one uses it."""
-    async with on(network, name, listen=None) as node, directory.open(seat_of(node, zone)) as client:
+    async with on(network, name, listen=listen) as node, directory.open(seat_of(node, zone)) as client:
         yield Visitor(client, Member(name, node.incarnation))
 
 
@@ -135,6 +139,25 @@ def fake_etcd_world() -> World:
         yield lambda name: visiting(network, directory, name, "z")
 
     return World(opened)
+
+
+def dns_world() -> World:
+    """Return a world without a directory, whose nodes are found by a fake of DNS; for virtual time."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Enter]:
+        network, dns = FaultyNetwork(), FakeDns()
+        directory = DnsDirectory("dns://zone:1", resolve=dns.resolve)
+
+        @asynccontextmanager
+        async def enter(name: str) -> AsyncGenerator[Visitor]:
+            with dns.knows(name):
+                async with visiting(network, directory, name, listen=f"wss://{name}:1") as visitor:
+                    yield visitor
+
+        yield enter
+
+    return World(opened, patience=1.5)
 
 
 def etcd_world(url: str, lease: float = LEASE_IN_ETCD) -> World:

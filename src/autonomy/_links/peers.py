@@ -103,6 +103,25 @@ class Peers:
         why = f"it did not answer within {timeout:g} s" if failure is None else str(failure)
         raise Unreachable(f"no node could be reached at {address}: {why}", outcome="not_sent", node=name)
 
+    async def identify(self, address: str, timeout: float) -> str:
+        """Return which node listens at an address, as it has proven; no session comes of that.
+
+        Raises:
+            TypeError, ValueError: It is no address.
+            IdentityError: It is not a node of this zone.
+            Unreachable: Nobody answered in time.
+        """
+        parse_address(address)
+        why = f"it did not answer within {timeout:g} s"
+        with trio.move_on_after(timeout):
+            try:
+                return await self._ask_name(address)
+            except LinkLost as error:
+                if isinstance(error.__cause__, IdentityError):
+                    raise error.__cause__ from None
+                why = str(error)
+        raise Unreachable(f"no node could be reached at {address}: {why}", outcome="not_sent", node=None)
+
     async def _introduce(self, address: str, name: str | None) -> Peer:
         """Return the node at an address, with a link to it in use or on its way."""
         if name is None:

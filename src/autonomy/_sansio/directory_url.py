@@ -1,4 +1,4 @@
-"""Where a zone's directory is, as text: ``etcd://HOST:PORT``, ``etcds://…``, ``embedded://NODE@HOST:PORT``.
+"""Where a zone's directory is, as text: ``etcd://HOST:PORT``, ``etcds://…``, ``embedded://NODE@HOST:PORT``, ``dns://NAME:PORT``.
 
 Such a text lands in logs, node files and process lists. So it names files that hold secrets, and a secret in it is
 refused, without being repeated.
@@ -16,7 +16,9 @@ from .address import check_node_name
 ETCD_PORT: Final = 2379
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})")
 _FILES: Final = {"ca": "ca", "cert": "certificate", "key": "key", "user": "user", "password-file": "password_file"}
-_SHAPES: Final = "etcd://HOST:PORT[,HOST:PORT…], etcds://HOST:PORT[,…]?ca=PATH or embedded://NODE@HOST:PORT"
+_SHAPES: Final = (
+    "etcd://HOST:PORT[,HOST:PORT…], etcds://HOST:PORT[,…]?ca=PATH, embedded://NODE@HOST:PORT or dns://NAME:PORT"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,20 @@ class EmbeddedPlace:
     address: str
 
 
-def parse_directory_url(url: object) -> EtcdPlace | EmbeddedPlace:
+@dataclass(frozen=True, slots=True)
+class DnsPlace:
+    """A name in DNS that leads to the nodes of a zone, as a directory's URL names it.
+
+    Attributes:
+        name: The name of a host.
+        port: Where each node listens.
+    """
+
+    name: str
+    port: int
+
+
+def parse_directory_url(url: object) -> EtcdPlace | EmbeddedPlace | DnsPlace:
     """Return what a directory's URL names.
 
     Raises:
@@ -73,12 +88,14 @@ def parse_directory_url(url: object) -> EtcdPlace | EmbeddedPlace:
             "a directory's URL has a password in it, which would land in logs and process lists: "
             "write ?user=NAME&password-file=PATH"
         )
-    if not separator or scheme not in ("etcd", "etcds", "embedded"):
+    if not separator or scheme not in ("etcd", "etcds", "embedded", "dns"):
         raise ValueError(f"a directory's URL is written {_SHAPES}, got {url!r:.160}")
     if not url.isascii() or not url.isprintable() or " " in url or "#" in url:
         raise ValueError(f"a directory's URL is plain text without blanks and '#', got {url!r:.160}")
     if scheme == "embedded":
         return _embedded(place, query, url)
+    if scheme == "dns":
+        return _dns(place, query, url)
     return _etcd(scheme, place, query, url)
 
 
@@ -101,6 +118,13 @@ def _embedded(place: str, query: str, url: str) -> EmbeddedPlace:
     if not at or query:
         raise ValueError(f"an embedded directory is written embedded://FULL-NODE-NAME@HOST:PORT, got {url!r:.160}")
     return EmbeddedPlace(check_node_name(node), f"wss://{_host_and_port(host, None, url)}")
+
+
+def _dns(place: str, query: str, url: str) -> DnsPlace:
+    if "@" in place or "," in place or query:
+        raise ValueError(f"a directory by DNS is written dns://NAME:PORT, with one name, got {url!r:.160}")
+    name, _, port = _host_and_port(place.rstrip("/"), None, url).rpartition(":")
+    return DnsPlace(name.strip("[]"), int(port))
 
 
 def _etcd(scheme: str, place: str, query: str, url: str) -> EtcdPlace:

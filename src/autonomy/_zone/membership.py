@@ -77,6 +77,7 @@ class Membership:
         self._wanted = self._published = 0
         self._is_in = self._is_away = self._is_leaving = False
         self._is_displaced = self._has_left = False
+        self._trouble = ""
         self._client: DirectoryClient | None = None
         self._news = trio.Event()
         self._again = trio.Event()
@@ -255,7 +256,10 @@ class Membership:
             while not self._epoch and not self._is_leaving:
                 await self._changed.park()
             return
-        _log.warning("the zone's directory does not answer; this node goes on alone until it does", node=self.me.name)
+        because = {"reason": self._trouble} if self._trouble else {}
+        _log.warning(
+            "the zone's directory does not answer; this node goes on alone until it does", node=self.me.name, **because
+        )
 
     async def _run(self, opening: AbstractAsyncContextManager[DirectoryClient]) -> None:
         async with opening as client:
@@ -314,6 +318,7 @@ class Membership:
         self._changed.unpark_all()
 
     def _be_away(self, error: DirectoryUnavailable) -> None:
+        self._trouble = str(error)
         if not self._is_away:
             said = _log.warning if self._epoch else _log.debug  # a zone whose nodes start together has it soon
             said("the zone's directory is away", node=self.me.name, reason=error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from .._actors.calls import Calls
 from .._actors.process import current_process
@@ -20,6 +20,7 @@ class NodeSeat:
         calls: What it sends by.
         system: Where its workers are.
         introduce: Says where another node listens.
+        identify: Returns which node listens at an address; see `abc.Seat`.
         down: What is in there is called with the name of each node with which a session has ended.
     """
 
@@ -31,6 +32,7 @@ class NodeSeat:
         calls: Calls,
         system: ActorSystem,
         introduce: Callable[[str, str], None],
+        identify: Callable[[str, float], Awaitable[str]],
         down: list[Callable[[str], None]],
     ) -> None:
         self._name = name
@@ -39,6 +41,7 @@ class NodeSeat:
         self._calls = calls
         self._system = system
         self.introduce = introduce
+        self._identify = identify
         self._down = down
 
     @property
@@ -64,6 +67,10 @@ class NodeSeat:
             return await self._calls.send_and_receive(address, message, timeout=timeout)
         finally:
             current_process.reset(outer)
+
+    async def identify(self, address: str, timeout: float) -> str:
+        """Return which node listens at an address; see `abc.Seat`."""
+        return await self._identify(address, timeout)
 
     def when_down(self, tell: Callable[[str], None]) -> None:
         """Have `tell` called with the name of each node with which a session has ended."""
