@@ -229,6 +229,7 @@ def test_a_public_pod_answers_on_the_machine(clones: str, port: str, tmp_path: P
     [
         (CERT_MANAGER, False, "with compose nodes come by tickets"),
         (replace(TICKETS, directory="etcd://e:1"), True, "not both"),
+        (replace(TICKETS, directory="dns://shop:4400"), False, "no name leads to all nodes"),
         (replace(TICKETS, directory_secret="s"), False, "are Kubernetes'"),
         (replace(TICKETS, ingress={"main-pod": "a.example"}), False, "are Kubernetes'"),
     ],

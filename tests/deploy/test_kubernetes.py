@@ -381,6 +381,78 @@ def test_what_is_no_etcd_is_refused(url: str) -> None:
         etcd_endpoints(url)
 
 
+# ---- DNS in place of a directory
+
+DNS = "dns://shop.shops.svc:4400"
+
+
+def one_container_each(tmp_path: Path) -> ZoneSpec:
+    """Return a zone whose pods have one container each, as DNS wants it."""
+    return zone(
+        tmp_path,
+        "name: shop\npods:\n- {name: main-pod, containers: [{name: main, image: i}]}\n"
+        "- {name: pool, clones: 3, containers: [{name: runner, image: i}]}\n",
+    )
+
+
+@BOTH
+def test_a_service_leads_to_all_nodes_of_a_zone_that_finds_itself_by_dns(tmp_path: Path, choices: Choices) -> None:
+    chosen = replace(choices, directory=DNS, directory_secret=None, ingress={})
+
+    documents = made(one_container_each(tmp_path), chosen)
+
+    services = {each["metadata"]["name"]: each["spec"] for each in documents if each["kind"] == "Service"}
+    assert services["shop"]["clusterIP"] == "None"
+    assert services["shop"]["publishNotReadyAddresses"]
+    assert [each["port"] for each in services["shop"]["ports"]] == [4400]
+    for pod in (each["spec"]["template"] for each in documents if each["kind"] == "StatefulSet"):
+        assert services["shop"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ports = {each["name"]: each["containerPort"] for each in pod["spec"]["containers"][0]["ports"]}
+        assert ports[services["shop"]["ports"][0]["targetPort"]] == 4400
+    assert problems(documents, GIVEN) == ["Service/shop: leads to no pod, or to several"]  # to all, as it must
+    for document in documents:
+        if not document["apiVersion"].startswith("cert-manager.io/"):
+            kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
+
+
+def test_nodes_are_told_to_find_each_other_by_dns(tmp_path: Path) -> None:
+    chosen = replace(CERT_MANAGER, directory=DNS, directory_secret=None, ingress={})
+
+    documents = made(one_container_each(tmp_path), chosen)
+
+    files = [each["data"] for each in documents if each["kind"] == "ConfigMap"]
+    assert len(files) == 2
+    assert all(f'"{DNS}"' in text for file in files for text in file.values())
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ({"directory": "dns://other.shops.svc:4400"}, "is dns://shop.shops.svc:4400 here, got 'dns://other"),
+        ({"directory": "dns://shop.shops.svc:4401"}, "is dns://shop.shops.svc:4400 here"),
+        ({"directory": "dns://shop.other.svc:4400"}, "is dns://shop.shops.svc:4400 here"),
+        ({"directory": "dns://shop.other.svc:1", "namespace": None}, "is dns://shop.other.svc:4400 here"),
+        ({"directory_secret": "s"}, "leave --directory-secret out"),
+    ],
+)
+def test_a_name_that_does_not_lead_to_the_nodes_is_refused(
+    tmp_path: Path, option: dict[str, Any], complaint: str
+) -> None:
+    chosen = replace(CERT_MANAGER, directory=DNS, directory_secret=None, ingress={})
+    for right in (DNS, "dns://shop:4400", "dns://shop.shops.svc.cluster.local.:4400"):
+        assert made(one_container_each(tmp_path), replace(chosen, directory=right))
+
+    with pytest.raises(ValueError, match=complaint):
+        made(one_container_each(tmp_path), replace(chosen, **option))
+
+
+def test_dns_does_not_lead_to_several_containers_of_a_pod(tmp_path: Path) -> None:
+    spec = zone(tmp_path, "name: z\npods: [{name: p, containers: [{name: a, image: i}, {name: b, image: i}]}]\n")
+
+    with pytest.raises(ValueError, match=r"pod 'p' has 2 containers.* a pod of its own, or name an etcd"):
+        made(spec, Choices("r", "t", directory="dns://z:4400"))
+
+
 # ---- what cannot be
 
 

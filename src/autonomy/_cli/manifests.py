@@ -35,7 +35,11 @@ _COMPOSE: Final = "compose.yaml"
     type=click.Choice(["cert-manager", "tickets"]),
     help="Who certifies nodes: cert-manager (the default on Kubernetes), or an authority of the zone, for tickets.",
 )
-@click.option("--directory", metavar="URL", help="The zone's directory: etcd://HOST:PORT[,HOST:PORT…], or etcds://….")
+@click.option(
+    "--directory",
+    metavar="URL",
+    help="The zone's directory: etcd://HOST:PORT[,HOST:PORT…], etcds://…, or on Kubernetes dns://ZONE.NAMESPACE.svc:4400.",
+)
 @click.option(
     "--directory-secret", metavar="NAME", help="Secret with files that URL names, below /etc/autonomy/directory."
 )

@@ -22,6 +22,7 @@ from .manifests import (
     Choices,
     Document,
     check_spec,
+    dns_place,
     image_of,
     nodes_of,
 )
@@ -49,6 +50,8 @@ def compose_file(spec: ZoneSpec, choices: Choices, *, etcd: bool = False) -> Doc
         raise ValueError("with compose nodes come by tickets: there is no cert-manager")
     if etcd and choices.directory is not None:
         raise ValueError("either the compose file has an etcd, or the directory is elsewhere: not both")
+    if dns_place(choices) is not None:
+        raise ValueError("with compose no name leads to all nodes: leave --directory out, or write --with-etcd")
     if choices.directory_secret is not None or choices.ingress:
         raise ValueError("Secrets for the directory and ingress hosts are Kubernetes': with compose, leave them out")
     check_spec(spec, choices)

@@ -12,7 +12,7 @@ from .._sansio.spec import PodSpec, ZoneSpec
 from . import kubernetes_identity as identity
 from . import kubernetes_network as network
 from .kubernetes_pods import set_name, stateful_set
-from .manifests import Choices, Document, check_spec
+from .manifests import NODE_PORT, Choices, Document, check_spec, dns_place
 
 _LONGEST_SET: Final = 52
 """Kubernetes puts a hash of eleven characters behind the name of a StatefulSet, into a label of 63."""
@@ -26,6 +26,7 @@ def kubernetes_files(spec: ZoneSpec, choices: Choices) -> dict[str, list[Documen
         ValueError: The zone, or what was chosen for it, cannot be there; the text says what would be right.
     """
     check_spec(spec, choices)
+    _check_dns(spec, choices)
     for pod in spec.pods:
         _check_pod(spec, pod, choices)
     files = {"zone.yaml": _zone(spec, choices)}
@@ -67,10 +68,12 @@ def needed_secrets(spec: ZoneSpec, choices: Choices) -> list[str]:
 
 def _zone(spec: ZoneSpec, choices: Choices) -> list[Document]:
     """Return what is there once."""
-    policy = network.zone_policy(spec, choices)
+    always = [network.zone_policy(spec, choices)]
+    if dns_place(choices) is not None:
+        always.append(network.zone_service(spec))
     if choices.identity == "cert-manager":
-        return [identity.issuer(spec), policy]
-    return [network.authority_service(spec), identity.authority(spec, choices), policy]
+        return [identity.issuer(spec), *always]
+    return [network.authority_service(spec), identity.authority(spec, choices), *always]
 
 
 def _pod(spec: ZoneSpec, pod: PodSpec, choices: Choices) -> list[Document]:
@@ -88,6 +91,33 @@ def _pod(spec: ZoneSpec, pod: PodSpec, choices: Choices) -> list[Document]:
     if pod.name in choices.ingress:
         found.append(network.ingress(spec, pod, choices.ingress[pod.name]))
     return found
+
+
+def _check_dns(spec: ZoneSpec, choices: Choices) -> None:
+    """Check that DNS can lead to all nodes, if that is wanted: to addresses of pods, and one port on all of them."""
+    place = dns_place(choices)
+    if place is None:
+        return
+    service, _, rest = place.name.partition(".")
+    namespace = rest.partition(".")[0]
+    if (
+        service != spec.name
+        or place.port != NODE_PORT
+        or (choices.namespace and namespace not in ("", choices.namespace))
+    ):
+        there = choices.namespace or namespace or "NAMESPACE"
+        raise ValueError(
+            f"the Service that leads to all nodes of the zone is dns://{spec.name}.{there}.svc:{NODE_PORT} here, got "
+            f"{choices.directory!r:.160}"
+        )
+    if choices.directory_secret is not None:
+        raise ValueError("DNS takes no Secret: leave --directory-secret out")
+    for pod in spec.pods:
+        if len(pod.containers) > 1:
+            raise ValueError(
+                f"pod {pod.name!r} has {len(pod.containers)} containers, which listen on a port each, and DNS leads to "
+                "one: give each container a pod of its own, or name an etcd by --directory"
+            )
 
 
 def _check_pod(spec: ZoneSpec, pod: PodSpec, choices: Choices) -> None:

@@ -21,7 +21,7 @@ _DNS: Final = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")
 def headless_service(spec: ZoneSpec, pod: PodSpec) -> Document:
     """Return the Service that gives each clone of a pod a name in DNS, ready or not.
 
-    It is what lists the members of a pod where nothing but that is needed, and how ``main-pod`` waits for others.
+    It is how ``main-pod`` waits for others.
     """
     ports = [("node", NODE_PORT), ("health", HEALTH_PORT)]
     return _service(
@@ -31,6 +31,19 @@ def headless_service(spec: ZoneSpec, pod: PodSpec) -> Document:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "ports": [{"name": name, "port": port, "targetPort": name} for name, port in ports],
+        },
+    )
+
+
+def zone_service(spec: ZoneSpec) -> Document:
+    """Return the Service whose name leads to all nodes of a zone, ready or not, where they find each other by DNS."""
+    return _service(
+        spec.name,
+        zone_labels(spec),
+        {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "ports": [{"name": "node", "port": NODE_PORT, "targetPort": "node"}],
         },
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from .._sansio.directory_url import ETCD_PORT, EtcdPlace, parse_directory_url
+from .._sansio.directory_url import ETCD_PORT, DnsPlace, EmbeddedPlace, parse_directory_url
 from .._sansio.rights import RIGHTS, Rights
 from .._sansio.shipment import CodePolicy
 from .._sansio.spec import ContainerSpec, PodSpec, ZoneSpec, short_name, zone_name_problem
@@ -64,7 +64,8 @@ class Choices:
         tag: Of the images.
         cluster: The first part of the nodes' full names.
         identity: Who certifies nodes.
-        directory: URL of the zone's directory, ``etcd://HOST:PORT``; None for the one that the zone's authority keeps.
+        directory: URL of the zone's directory, ``etcd://HOST:PORT``; or ``dns://ZONE.NAMESPACE.svc:4400`` for none, on
+            Kubernetes; None for the one that the zone's authority keeps.
         directory_secret: A Secret whose files that URL names, below ``/etc/autonomy/directory``.
         namespace: Where the objects are to be; None for wherever they are applied.
         public_port: The port on which public pods answer HTTP.
@@ -116,18 +117,27 @@ class Choices:
 
 
 def etcd_endpoints(url: str) -> list[tuple[str, int]]:
-    """Return hosts and ports that a directory's URL names.
+    """Return hosts and ports of the etcd that a directory's URL names; none for ``dns://``.
 
     Raises:
-        ValueError: It is not the URL of an etcd, or has a password in it; that is not repeated.
+        ValueError: It is no such URL, or has a password in it; that is not repeated.
     """
     place = parse_directory_url(url)
-    if not isinstance(place, EtcdPlace):
+    if isinstance(place, EmbeddedPlace):
         raise ValueError(
-            f"a directory for a zone on several machines is etcd://HOST:PORT[,HOST:PORT…], got {url!r:.160}"
+            "a directory for a zone on several machines is etcd://HOST:PORT[,HOST:PORT…], or on Kubernetes "
+            f"dns://ZONE.NAMESPACE.svc:{NODE_PORT}, got {url!r:.160}"
         )
+    if isinstance(place, DnsPlace):
+        return []
     parts = [urlsplit(each) for each in place.endpoints]
     return [(each.hostname or "", each.port or ETCD_PORT) for each in parts]
+
+
+def dns_place(choices: Choices) -> DnsPlace | None:
+    """Return the name that leads to all nodes, where DNS is all the directory that there is."""
+    place = None if choices.directory is None else parse_directory_url(choices.directory)
+    return place if isinstance(place, DnsPlace) else None
 
 
 def check_spec(spec: ZoneSpec, choices: Choices) -> None:
@@ -138,8 +148,9 @@ def check_spec(spec: ZoneSpec, choices: Choices) -> None:
     """
     if choices.identity == "cert-manager" and choices.directory is None:
         raise ValueError(
-            "a zone on several machines needs a directory: --directory etcd://HOST:PORT. (With --identity tickets its "
-            "authority can keep it.)"
+            "a zone on several machines needs a directory: --directory etcd://HOST:PORT, or for a small one on "
+            f"Kubernetes dns://{spec.name}.NAMESPACE.svc:{NODE_PORT}. (With --identity tickets its authority can keep "
+            "it.)"
         )
     public = [pod.name for pod in spec.pods if pod.public]
     for name in choices.ingress:
