@@ -107,6 +107,9 @@ class DnsClient:
 
     # --- what this node says
 
+    def reconnect(self) -> None:
+        """Do nothing: the others are reached by the node's own links."""
+
     async def join(self, member: Member, names: Collection[str], known: Sequence[Member]) -> Standing:
         """Tell all others everything; at first look for them. See `abc.DirectoryClient`."""
         self._has_left = False
