@@ -1,13 +1,12 @@
 """What an authority has issued and revoked: a file of lines, each on the disk before its effect leaves the house.
 
-A certificate that is not in the log was never handed out, and what is revoked stays so, whatever CRL is lost. Lines are
-JSON. One cut short by a crash stands for something that never took effect, and is skipped. What no longer matters is
-moved to a second file, which nobody reads: a zone of a thousand nodes writes half a million lines a year.
+A certificate that is not in the log was never handed out, and what is revoked stays so, whatever CRL is lost. What no
+longer matters is moved to a second file, which nobody reads: a zone of a thousand nodes writes half a million lines a
+year.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import assert_never
 
 import msgspec
 
-from ..errors import IdentityError
-from .private_files import append_private, read_private, write_private
+from .lines import append_line, read_lines
+from .private_files import append_private, write_private
 
 
 class Issued(msgspec.Struct, frozen=True, tag_field="event", tag="issued"):
@@ -104,7 +103,7 @@ class SerialLog:
 
     def append(self, entry: Entry) -> None:
         """Add an entry; on return it is on the disk."""
-        append_private(self._path, msgspec.json.encode(entry))
+        append_line(self._path, entry)
 
     def read(self) -> Ledger:
         """Return all that was entered.
@@ -116,7 +115,7 @@ class SerialLog:
         issued: dict[str, Issued] = {}
         revoked: dict[str, datetime] = {}
         barred: dict[str, datetime] = {}
-        for entry in self._entries():
+        for entry in read_lines(self._path, _decoder):
             match entry:
                 case Issued():
                     issued[entry.serial] = entry
@@ -136,7 +135,7 @@ class SerialLog:
 
     def archive(self, until: datetime) -> None:
         """Move the certificates that ended before `until` to ``serials.old.log``, once they are the most."""
-        entries = list(self._entries())
+        entries = list(read_lines(self._path, _decoder))
         old = {entry.serial for entry in entries if isinstance(entry, Issued) and entry.not_after < until}
         if len(old) < max(_FEW, len(entries) // 2):
             return
@@ -148,13 +147,3 @@ class SerialLog:
         # After a crash in between, some lines are in both files.
         append_private(self._path.with_suffix(".old.log"), b"\n".join(map(msgspec.json.encode, moved)))
         write_private(self._path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in kept))
-
-    def _entries(self) -> Iterator[Entry]:
-        for number, line in enumerate(read_private(self._path).split(b"\n"), 1):
-            try:
-                if line:
-                    yield _decoder.decode(line)
-            except msgspec.ValidationError as error:
-                raise IdentityError(f"{str(self._path)!r} line {number}: {error}", reason="files") from error
-            except msgspec.DecodeError:
-                continue  # cut short by a crash

@@ -25,7 +25,8 @@ from .._sansio.enrollment import Lent, Question, Ticket
 from ..errors import IdentityError
 from ..logs import get_logger
 from .lifetimes import Clock, utc_now
-from .private_files import append_private, check_private_folder, locked_folder, read_private, write_private
+from .lines import append_line, read_lines
+from .private_files import check_private_folder, locked_folder, write_private
 
 _log = get_logger("security")
 _TICKETS: Final = "tickets.log"
@@ -131,7 +132,7 @@ class TicketBook:
         )
         with self._locked():
             self._forget(now - _KEPT)
-            append_private(self._path, msgspec.json.encode(_Made(lent, _digest(secret))))
+            append_line(self._path, _Made(lent, _digest(secret)))
         _log.info("ticket made", zone=zone, ticket=ref, names=names, seconds=ttl, uses=uses)
         return ticket
 
@@ -159,7 +160,7 @@ class TicketBook:
             loan = self._find(question, key)
             if loan.is_repeated:
                 return loan.lent
-            append_private(self._path, msgspec.json.encode(_Used(question.ref, loan.now, question.name, key)))
+            append_line(self._path, _Used(question.ref, loan.now, question.name, key))
             return msgspec.structs.replace(loan.lent, used=loan.lent.used + 1)
 
     def lent(self) -> list[Lent]:
@@ -199,14 +200,7 @@ class TicketBook:
     def _entries(self) -> Iterator[_Entry]:
         if not self._path.exists():
             return
-        for number, line in enumerate(read_private(self._path).split(b"\n"), 1):
-            try:
-                if line:
-                    yield _decoder.decode(line)
-            except msgspec.ValidationError as error:
-                raise IdentityError(f"{str(self._path)!r} line {number}: {error}", reason="files") from error
-            except msgspec.DecodeError:
-                continue  # cut short by a crash, so it never took effect
+        yield from read_lines(self._path, _decoder)
 
     def _forget(self, ended: float) -> None:
         """Drop what ended before a time, once it is the most."""
