@@ -125,13 +125,14 @@ def test_a_step_names_those_that_it_would_lock_out_and_no_others() -> None:
 # ---- strangers at the door
 
 
+@pytest.mark.slow
 @pytest.mark.network
 async def test_at_most_eight_strangers_of_one_address_are_heard_and_each_not_for_long(tmp_path: Path) -> None:
     place = AuthorityFolder.create(tmp_path / "zone", "shop", cluster="local")
     authority = ZoneAuthority(place.folder)
     admission = Admission(authority, TicketBook(place.folder), authority.credentials("a"), _no_place)
     async with trio.open_nursery() as nursery:
-        desk = EnrollmentDesk(admission, LinkLimits(handshake=0.2))
+        desk = EnrollmentDesk(admission, LinkLimits(handshake=1.0))
         at = parse_host_port(await nursery.start(desk.serve, "127.0.0.1:0"))
         began = trio.current_time()
 
@@ -143,8 +144,7 @@ async def test_at_most_eight_strangers_of_one_address_are_heard_and_each_not_for
             await stream.aclose()
         nursery.cancel_scope.cancel()
 
-    assert ended[3] < 0.2  # four too many, at once
-    assert 0.15 < ended[-1] < 2
+    assert ended[3] < 1.0 <= ended[-1] + 0.05  # four too many, at once; the others when their time is up
 
 
 def _no_place(short_name: str) -> Place:

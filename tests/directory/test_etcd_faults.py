@@ -123,7 +123,7 @@ async def test_a_member_that_does_not_answer_is_passed_over(etcd_server: EtcdSer
 
             begun = trio.current_time()
             assert await a.client.find("x") == ("a",)
-            assert trio.current_time() - begun < 1  # it is not tried again each time
+            assert trio.current_time() - begun < 2  # the silent one is not tried again, which takes 2 s
 
 
 async def test_with_nobody_there_it_is_said_within_six_seconds() -> None:
