@@ -274,10 +274,14 @@ class Router:
             text = f"mailbox {name!r} on node {here!r} was closed"
             raise WorkerNotFound(text, outcome="not_sent", worker=name, node=here) from None
         elapsed = self._runtime.clock() - started
-        if not isinstance(target, (Queue, Inbox)) and not target.is_linked:
-            text = f"node {here!r} could not be reached within {round(seconds, 3):g} s"
+        within = f"{round(seconds, 3):g} s"
+        if isinstance(target, (Queue, Inbox)):
+            text = f"mailbox of {name!r} on node {here!r} stayed full for {within}"
+        elif target.is_linked:  # it need not be full: the question for room may be on its way yet
+            text = f"mailbox of {name!r} on node {here!r} granted no room within {within}"
+        else:
+            text = f"node {here!r} could not be reached within {within}"
             raise Unreachable(text, outcome="not_sent", worker=name, node=here, elapsed=elapsed)
-        text = f"mailbox of {name!r} on node {here!r} stayed full for {round(seconds, 3):g} s"
         raise MailboxFull(text, outcome="not_sent", worker=name, node=here, elapsed=elapsed)
 
     async def put(self, name: str, target: Target, envelope: Envelope, seconds: float) -> None:
