@@ -75,6 +75,14 @@ class Machines:
         assert result.exit_code == 0, result.output
         return result.stdout.strip()
 
+    def step(self, *words: str) -> Result:
+        """Run a step of the change of the CA, again for as long as it says that its turn comes within seconds."""
+        until = time.monotonic() + 60
+        while "yet: that takes seconds. Try again" in (result := self.run(*words)).stderr:
+            assert time.monotonic() < until, result.stderr
+            time.sleep(0.1)
+        return result
+
     def json(self, *words: str) -> Any:
         """Run such a command; return what it says as JSON."""
         return json.loads(self.done(*words, "--json"))
