@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 
@@ -166,6 +167,41 @@ def test_names_that_are_known_work_while_the_directory_is_off_and_others_when_it
     sim.node("a", greet)
     sim.node("b")
     sim.run(scenario)
+
+
+def test_a_node_that_left_the_zone_is_refused_at_once_while_a_link_with_it_is_still_stuck() -> None:
+    outcomes: list[tuple[str, float]] = []
+
+    async def flood(b: Node) -> None:
+        while True:
+            with suppress(NoReply):
+                await b.send_message("greeter@a", "x" * 200_000)
+            await trio.sleep(0.1)
+
+    async def scenario(sim: Simulation) -> None:
+        await sim.host("a").up()
+        b = await sim.host("b").up()
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):  # so that the link takes no more once nobody reads, and cannot be closed in good order
+                nursery.start_soon(flood, b)
+            await trio.sleep(1)
+            sim.power_loss("a")
+            await trio.sleep(10.5)
+            began = trio.current_time()
+            while trio.current_time() - began < 10:
+                with pytest.raises(NoReply) as caught:
+                    await b.send_and_receive("greeter@a", "x", timeout=30)
+                outcomes.append((type(caught.value).__name__, caught.value.elapsed))
+                await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+
+    sim = Simulation(1, zone=ZoneInfo())
+    sim.node("a", greet)
+    sim.node("b")
+    sim.run(scenario)
+
+    assert {name for name, _ in outcomes} == {"Unreachable"}
+    assert max(elapsed for _, elapsed in outcomes) < 0.1
 
 
 def test_two_starts_of_one_name_are_told_apart_and_the_newest_has_it() -> None:

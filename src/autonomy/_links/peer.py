@@ -148,7 +148,12 @@ class Peer:
     @property
     def may_be_reached(self) -> bool:
         """Whether there is a session, or a way to begin one."""
-        return self.address is not None or self._session.state is not State.NONE or bool(self._connections)
+        return self.address is not None or self._session.state is not State.NONE or self._has_link
+
+    @property
+    def _has_link(self) -> bool:
+        """Whether there is a link that counts. What was dropped may take as long to close as its far side is silent."""
+        return not all(each.is_dropped for each in self._connections)
 
     def reach_at(self, address: str) -> None:
         """Dial it at an address from now on. A dial of another one is given up, and failures there count no more."""
@@ -257,7 +262,7 @@ class Peer:
         """Dial it no more; without a link it is down (K2)."""
         if not self._keeps:
             self.address = None
-            if not self.is_up and not self._connections:
+            if not self.is_up and not self._has_link:
                 self.give_up(reason)
 
     async def wait_up(self) -> bool:
