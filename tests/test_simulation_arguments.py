@@ -133,6 +133,24 @@ def test_what_cannot_be_is_refused_with_what_would_be_right(ask: Callable[[Simul
             sim.run(scenario)
 
 
+@pytest.mark.parametrize("story", [None, Story()])
+def test_a_plain_function_where_an_async_one_belongs_is_named(story: Story | None) -> None:
+    def plain(_: object) -> None:
+        return None
+
+    with pytest.raises(SimulationFailed, match=r"scenario must be an async function; .*plain.* returned NoneType"):
+        two(story=story).run(plain)  # type: ignore[arg-type]  # that is the point
+    sim = Simulation(1)
+    sim.node("a", plain)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(SimulationFailed, match=r"main of host 'a' must be an async function; .*plain.* returned None"):
+        sim.run(until=1)
+
+
+async def test_nobody_waits_for_calm_where_no_simulation_runs() -> None:
+    with pytest.raises(RuntimeError, match="wait for that in the scenario"):
+        await two().calm()
+
+
 def test_a_seed_in_the_environment_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTONOMY_SIM_SEED", "seven")
 

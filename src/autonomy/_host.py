@@ -7,7 +7,6 @@ put back after it. Nodes opened with `open_node` never come here.
 from __future__ import annotations
 
 import faulthandler
-import inspect
 import math
 import os
 import signal
@@ -28,6 +27,7 @@ from . import logs
 from ._mixed.mixture import current_mixture
 from ._mixed.worlds import in_asyncio
 from ._sansio.address import check_node_name
+from ._sansio.border import check_awaitable
 from ._sansio.members import ZoneInfo, prefix_of
 from ._sansio.options import NodeOptions
 
@@ -287,10 +287,7 @@ class Program(Generic[N]):
 
     async def _run_main(self, node: N) -> None:
         if self._main is not None:
-            result = self._main(node)
-            if not inspect.isawaitable(result):
-                raise TypeError(f"main must be an async function; {self._main!r:.80} returned {type(result).__name__}")
-            await result
+            await check_awaitable(self._main(node), "main", self._main)
         await node.ready()
         if self._wait:
             await trio.sleep_forever()

@@ -6,8 +6,9 @@ raises before anything has changed, saying what was wrong and what would be righ
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -83,6 +84,13 @@ def check_callable(value: Callable[..., T], what: str) -> Callable[..., T]:
     if not callable(value):
         raise TypeError(f"{what} must be a function, got {type(value).__name__}: {value!r:.80}")
     return value
+
+
+def check_awaitable(result: Awaitable[T], what: str, function: object) -> Awaitable[T]:
+    """Return what an async function returned when it was called, if it is one."""
+    if not inspect.isawaitable(result):
+        raise TypeError(f"{what} must be an async function; {function!r:.80} returned {type(result).__name__}")
+    return result
 
 
 def check_count(value: object, what: str, least: int = 1) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from .._sansio.border import check_awaitable
 from .faults import KINDS, Fault, Story, kinds_for
 
 if TYPE_CHECKING:
@@ -134,5 +135,5 @@ async def play_out(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trouble)
         if scenario is not None:
-            await scenario(sim)
+            await check_awaitable(scenario(sim), "scenario", scenario)
             returned.set()

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from .._mixed.mixture import current_mixture
+from .._sansio.border import check_awaitable
 from .._sansio.members import STARTING, ZoneInfo
 from ..node import Node
 from .programs import Program
@@ -105,9 +106,12 @@ class Host:
     async def _run_main(self, opening: AbstractAsyncContextManager[Node]) -> None:
         async with opening as node:
             if self._main is not None:
-                await current_mixture().run_program("main", self._main, node)
+                await current_mixture().run_program("main", self._awaited, self._main, node)
             await node.ready()
             await trio.sleep_forever()
+
+    async def _awaited(self, main: Main, node: Node) -> None:
+        await check_awaitable(main(node), f"main of host {self.name!r}", main)
 
     @asynccontextmanager
     async def _held(

@@ -22,7 +22,7 @@ import trio
 import trio.testing
 
 from .._sansio.address import check_node_name
-from .._sansio.border import check_callable, check_count, check_delay
+from .._sansio.border import check_awaitable, check_callable, check_count, check_delay
 from .._sansio.members import ZoneInfo
 from .._sansio.points import deciding
 from ..node import Node, open_node
@@ -321,7 +321,13 @@ class Simulation(CertificateVerbs):
         return [self.host(name).name for name in check_names(hosts, "hosts")]
 
     async def calm(self) -> None:
-        """Wait until the story is over and everything is mended."""
+        """Wait until the story is over and everything is mended.
+
+        Raises:
+            RuntimeError: It does not run.
+        """
+        if self._network is None:
+            raise RuntimeError("it becomes calm while the simulation runs: wait for that in the scenario")
         await self._calm.wait()
 
     # --- the run
@@ -463,7 +469,7 @@ class Simulation(CertificateVerbs):
         if scenario is None:
             await trio.sleep_forever()
         else:
-            await scenario(self)
+            await check_awaitable(scenario(self), "scenario", scenario)
 
     def duplicate(self, name: str) -> Mended:
         """Start another host, whose node has the same name and certificate, and runs the same. Mended, it dies."""
