@@ -145,8 +145,8 @@ def test_what_is_too_large_is_refused(value: object) -> None:
         [5, b"", b""],
         [6, b"\xff"],
         [6, "x"],
-        msgspec.msgpack.Ext(1, b""),
-        msgspec.msgpack.Ext(-1, b"\0\0\0\0"),
+        pytest.param(msgspec.msgpack.Ext(1, b""), id="another type"),
+        pytest.param(msgspec.msgpack.Ext(-1, b"\0\0\0\0"), id="a time"),
     ],
     ids=repr,
 )
