@@ -15,7 +15,7 @@ from .zone_bugs import BUGS, Plant
 from .zone_world import ZoneWorld, errors_of
 
 pytestmark = pytest.mark.slow
-FIRST = 50
+FIRST = 20
 MANY = int(os.environ.get("AUTONOMY_ZONE_SEEDS", "1000"))
 
 
