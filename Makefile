@@ -2,9 +2,12 @@
 #
 #   make test PYTHON=python3.13       another interpreter, in a virtual environment of its own (.venv-3.13)
 #   make test ARGS="-k supervision"   words for pytest; `make bench ARGS="L1 L2"` likewise
+#   make test JOBS=0 ARGS="-s"        in one process, so that you see what tests print
 
 PYTHON ?= python3
 ARGS :=
+# Processes that share the tests: one more than there are cores, for many tests wait for processes of their own.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 1, 7) + 1)')
 
 RUN_EXAMPLES := examples/01_hello.py examples/02_counter.py examples/03_supervision.py
 
@@ -40,7 +43,7 @@ run: $(READY) ## run the examples hello, counter and supervision, and a zone of 
 	@sh tools/run_zone.sh $(BIN)/autonomy examples/multinode
 
 test: $(READY) ## run the tests (minutes)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## run everything that a commit must pass
 	VENV=$(VENV) ./check $(ARGS)
