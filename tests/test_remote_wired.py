@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import defaultdict
+from itertools import count
 
 import pytest
 import trio
@@ -19,42 +21,38 @@ from .links.worlds import GENEROUS
 SENDERS = 3
 MESSAGES = 60
 BREAKS = 12
+RATE = 16_000
+"""Bytes in a second on a narrow wire."""
 
 
 class FrayedWires(Wires):
-    """Wires that dialled connections break after some bytes, as often as `breaks` says."""
+    """Wires that dialled connections break after some bytes, as often as `breaks` says.
+
+    One in three bears a handshake and the first words behind it. If chance broke eight in a row before these, nothing
+    would be heard for ten seconds, and to be down would be right.
+    """
 
     def __init__(self, chance: random.Random, breaks: int) -> None:
         super().__init__()
         self._chance = chance
+        self._numbers = count()
         self.breaks = breaks
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:  # type: ignore[override]  # a wire within
         """Return one end of a wire that will break, perhaps in the middle of the handshake."""
         wire = await super().connect(host, port)
-        return Frayed(wire, self, int(self._chance.expovariate(1 / 20_000)))
+        least = 0 if next(self._numbers) % 3 else 10_000
+        return Frayed(wire, self, least + int(self._chance.expovariate(1 / 20_000)))
 
 
-class Frayed(trio.abc.Stream):
-    """A stream that breaks once so many bytes went either way."""
+class Through(trio.abc.Stream):
+    """A stream that is another one."""
 
-    def __init__(self, wire: trio.abc.Stream, wires: FrayedWires, left: int) -> None:
+    def __init__(self, wire: trio.abc.Stream) -> None:
         self._wire = wire
-        self._wires = wires
-        self._left = left
-
-    async def _use(self, count: int) -> None:
-        self._left -= count
-        if self._left <= 0 < self._wires.breaks:
-            self._wires.breaks -= 1
-            await self.aclose()
-            raise trio.BrokenResourceError("it broke")
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send what the wire can still bear."""
-        if 0 < self._left < len(data) and self._wires.breaks:
-            await self._wire.send_all(data[: self._left])
-        await self._use(len(data))
+        """Send."""
         await self._wire.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -63,13 +61,68 @@ class Frayed(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Receive."""
-        data = await self._wire.receive_some(max_bytes)
-        await self._use(len(data))
-        return data
+        return await self._wire.receive_some(max_bytes)
 
     async def aclose(self) -> None:
         """Close."""
         await self._wire.aclose()
+
+
+class Frayed(Through):
+    """A stream that breaks once so many bytes went either way."""
+
+    def __init__(self, wire: trio.abc.Stream, wires: FrayedWires, left: int) -> None:
+        super().__init__(wire)
+        self._wires = wires
+        self._left = left
+        self._is_broken = False
+
+    def _bear(self, size: int) -> int:
+        """Return how many of so many bytes get through; it breaks of the others."""
+        if self._is_broken:
+            raise trio.BrokenResourceError("it broke")
+        self._left -= size
+        if self._left > 0 or not self._wires.breaks:
+            return size
+        self._wires.breaks -= 1
+        self._is_broken = True
+        return max(0, size + self._left)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send what the wire can still bear."""
+        some = self._bear(len(data))
+        await self._wire.send_all(data[:some])
+        if self._is_broken:
+            await self.aclose()
+            raise trio.BrokenResourceError("it broke")
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive what the wire can still bear."""
+        data = b"" if self._is_broken else await self._wire.receive_some(max_bytes)
+        some = self._bear(len(data))
+        if self._is_broken:
+            await self.aclose()
+            if not some:
+                raise trio.BrokenResourceError("it broke")
+        return data[:some]
+
+
+class NarrowWires(Wires):
+    """Wires on which what the dialling side sends takes its time."""
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:  # type: ignore[override]  # a wire within
+        """Return one end of a narrow wire."""
+        return Narrow(await super().connect(host, port))
+
+
+class Narrow(Through):
+    """A stream that takes some thousand bytes a second."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, a thousand bytes at a time."""
+        for at in range(0, len(data), 1000):
+            await trio.sleep(1000 / RATE)
+            await self._wire.send_all(data[at : at + 1000])
 
 
 class Record:
@@ -129,3 +182,26 @@ async def test_wires_that_break_at_any_byte_lose_nothing_and_repeat_nothing(
     assert records["a"].got == {"b0": everything, "b1": everything, "b2": everything, "last": [0]}
     assert lost == 0
     assert wires.breaks < BREAKS // 2, "too few of them broke to prove anything"
+
+
+async def test_a_link_is_not_suspected_while_parts_of_a_large_message_come(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "autonomy.links")
+    wires, record = NarrowWires(), Record()
+
+    def transport(name: str) -> WebSocketTransport:
+        return WebSocketTransport(security(name), GENEROUS, wires.connect, wires.listen)
+
+    async with (
+        open_node("a", transport=transport("a")) as a,
+        open_node("b", transport=transport("b"), listen="wss://wired:2") as b,
+    ):
+        await b.start_worker("record", record)
+        await a.connect("wss://wired:2")
+        began = trio.current_time()
+        assert await a.send_and_receive("record@b", f"a 0 {'x' * 500_000}", timeout=60) == "0"
+        took = trio.current_time() - began
+        assert "link dropped" not in caplog.text
+
+    assert 500_000 / RATE < took < 1.2 * 500_000 / RATE

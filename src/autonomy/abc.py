@@ -106,6 +106,13 @@ class Link(Protocol):
     def peer(self) -> PeerIdentity:
         """Who is at the far end, as its certificate proves; never what it says of itself."""
 
+    @property
+    def heard(self) -> float:
+        """When something came last, by Trio's clock, be it a part of a message; minus infinity before anything has.
+
+        On a slow way a message takes longer than a node may be silent (D2). A message counts once it is received.
+        """
+
     async def send(self, message: bytes) -> None:
         """Send one message. Returns once it is handed to the system; waits while the far side takes nothing.
 

@@ -62,6 +62,21 @@ async def messages_arrive_whole_and_in_order_both_ways(world: World) -> None:
 
 
 @check
+async def a_link_says_when_something_came_last(world: World) -> None:
+    async with linked(world) as (near, far):
+        await near.send(b"x")
+        began = trio.current_time()
+        assert await far.receive() == b"x"
+        first = far.heard
+        await trio.sleep(0.01)
+        assert far.heard == first
+        await near.send(b"y")
+        assert await far.receive() == b"y"
+
+        assert first < began + 0.01 <= far.heard <= trio.current_time()
+
+
+@check
 async def empty_and_largest_messages_arrive(world: World) -> None:
     async with linked(world) as (near, far):
         for one, other in ((near, far), (far, near)):

@@ -456,7 +456,6 @@ class Peer:
                 if connection.is_dropped:
                     continue  # the writer has some last words, and the far side may
                 now = clock()
-                connection.pulse.received(now)
                 for count, frame in enumerate(codec.decode(message), 1):
                     self._do(session.received(connection, frame, now))
                     if connection.is_dropped:
@@ -568,6 +567,7 @@ class Peer:
                 return connection.answer_by
             self._drop(connection, "no session was agreed to in time")
             return math.inf
+        connection.pulse.received(connection.link.heard)
         match connection.pulse.look(now):
             case Sign.PING:
                 self._nonce += 1

@@ -10,6 +10,7 @@ The parts are beside: `opening` asks for a websocket or grants one, `websocket_f
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -163,11 +164,17 @@ class WebSocketLink:
         self._is_open = self._is_closed = False
         self._is_silent = False  # whether nothing more will come
         self._end = ""  # why the link has ended, if it has
+        self._heard = -math.inf
 
     @property
     def peer(self) -> PeerIdentity:
         """Who is at the far end."""
         return self._peer
+
+    @property
+    def heard(self) -> float:
+        """When bytes came last; see `abc.Link`."""
+        return self._heard
 
     @property
     def is_open(self) -> bool:
@@ -307,9 +314,9 @@ class WebSocketLink:
             self._end = self._end or "the connection broke"
 
     async def _take(self, data: bytes | bytearray) -> None:
-        frames = self._frames
+        frames, self._heard = self._frames, trio.current_time()
         try:
-            frames.take(data, trio.current_time())
+            frames.take(data, self._heard)
         except RuleBroken as error:
             _security.warning("peer cut off", peer=self._peer.name, reason=str(error))
             self._is_silent = True

@@ -75,9 +75,10 @@ class Keepalive:
         self._sent = now
 
     def received(self, now: float) -> None:
-        """Something came."""
-        self._received = now
-        self._pinged = False
+        """Something came then, and it may be known already."""
+        if now > self._received:
+            self._received = now
+            self._pinged = False
 
     def look(self, now: float) -> Sign:
         """Say what is due. A ping counts as sent."""

@@ -143,6 +143,7 @@ class SimulatedLink:
     Attributes:
         was_closed: Whether the other end has ended it in good order.
         lost: Why it has ended for this end; empty if it has not.
+        heard: When the last message was received; see `abc.Link`.
         forget: Called when it has.
     """
 
@@ -154,6 +155,7 @@ class SimulatedLink:
         self._limits = limits
         self.lost = ""
         self.was_closed = False
+        self.heard = -math.inf
         self.forget: Callable[[], object] = lambda: None
 
     @property
@@ -193,11 +195,13 @@ class SimulatedLink:
         if self.lost:
             raise LinkLost(self.lost)
         try:
-            return self._incoming.take()
+            message = self._incoming.take()
         except LinkLost as news:
             self.was_closed = str(news).startswith(_CLOSED)
             self.end(str(news))
             raise
+        self.heard = trio.current_time()
+        return message
 
     async def close(self, reason: str = "") -> None:
         """Close in good order; see `abc.Link`. What was sent arrives without being waited for."""
