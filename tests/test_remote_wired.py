@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 
 import pytest
@@ -12,6 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from autonomy import Context, Node, open_node
+from autonomy._links.limits import LinkLimits
 from autonomy._links.websocket import WebSocketTransport
 
 from .links.certificates import security
@@ -21,8 +25,6 @@ from .links.worlds import GENEROUS
 SENDERS = 3
 MESSAGES = 60
 BREAKS = 12
-RATE = 16_000
-"""Bytes in a second on a narrow wire."""
 
 
 class FrayedWires(Wires):
@@ -108,21 +110,36 @@ class Frayed(Through):
 
 
 class NarrowWires(Wires):
-    """Wires on which what the dialling side sends takes its time."""
+    """Wires that bear so many bytes a second, each way."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(capacity=4000)
+        self._pause = 1000 / rate
+        self.dialled: list[Narrow] = []
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:  # type: ignore[override]  # a wire within
         """Return one end of a narrow wire."""
-        return Narrow(await super().connect(host, port))
+        self.dialled.append(Narrow(await super().connect(host, port), self._pause))
+        return self.dialled[-1]
 
 
 class Narrow(Through):
-    """A stream that takes some thousand bytes a second."""
+    """A stream on which a thousand bytes take their time."""
+
+    def __init__(self, wire: trio.abc.Stream, pause: float) -> None:
+        super().__init__(wire)
+        self._pause = pause
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, a thousand bytes at a time."""
         for at in range(0, len(data), 1000):
-            await trio.sleep(1000 / RATE)
+            await trio.sleep(self._pause)
             await self._wire.send_all(data[at : at + 1000])
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Receive a thousand bytes at most."""
+        await trio.sleep(self._pause)
+        return await self._wire.receive_some(1000)
 
 
 class Record:
@@ -184,24 +201,48 @@ async def test_wires_that_break_at_any_byte_lose_nothing_and_repeat_nothing(
     assert wires.breaks < BREAKS // 2, "too few of them broke to prove anything"
 
 
-async def test_a_link_is_not_suspected_while_parts_of_a_large_message_come(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, "autonomy.links")
-    wires, record = NarrowWires(), Record()
+@asynccontextmanager
+async def on_narrow_wires(wires: NarrowWires) -> AsyncGenerator[tuple[Node, Node]]:
+    """Two nodes, of which a has dialled b."""
 
     def transport(name: str) -> WebSocketTransport:
-        return WebSocketTransport(security(name), GENEROUS, wires.connect, wires.listen)
+        return WebSocketTransport(security(name), LinkLimits(), wires.connect, wires.listen)
 
     async with (
         open_node("a", transport=transport("a")) as a,
         open_node("b", transport=transport("b"), listen="wss://wired:2") as b,
     ):
-        await b.start_worker("record", record)
+        for node in (a, b):
+            await node.start_worker("record", Record())
         await a.connect("wss://wired:2")
+        yield a, b
+
+
+@pytest.mark.parametrize("rate", [5_000, 16_000])
+@pytest.mark.parametrize("back", [False, True])
+async def test_a_link_is_not_suspected_while_parts_of_a_large_message_come(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, rate: int, *, back: bool
+) -> None:
+    caplog.set_level(logging.DEBUG, "autonomy.links")
+    async with on_narrow_wires(NarrowWires(rate)) as (a, b):
+        node, there = (b, "a") if back else (a, "b")
         began = trio.current_time()
-        assert await a.send_and_receive("record@b", f"a 0 {'x' * 500_000}", timeout=60) == "0"
+        assert await node.send_and_receive(f"record@{there}", f"x 0 {'x' * 500_000}", timeout=200) == "0"
         took = trio.current_time() - began
         assert "link dropped" not in caplog.text
 
-    assert 500_000 / RATE < took < 1.2 * 500_000 / RATE
+    assert 500_000 / rate < took < 1.2 * 500_000 / rate
+
+
+async def test_a_session_goes_on_by_a_narrow_link_whatever_waits_to_be_sent_again(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "autonomy.links")
+    wires = NarrowWires(16_000)
+    async with on_narrow_wires(wires) as (_, b), trio.open_nursery() as nursery:
+        nursery.start_soon(partial(b.send_message, "record@a", f"b 0 {'x' * 500_000}", timeout=200))
+        await trio.sleep(5)
+        await wires.dialled[-1].aclose()
+        assert await b.send_and_receive("record@a", "last 1 -", timeout=200) == "1"
+        assert "no session was agreed to in time" not in caplog.text
+        assert len(wires.dialled) == 3  # to learn who it is, the first link, and the one after that

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,18 @@ def test_a_connection_that_is_silent_is_suspected_after_four_seconds() -> None:
     signs = [keepalive.look(now) for now in (1.9, 2.0, 3.9, 4.0)]
 
     assert signs == [Sign.NOTHING, Sign.PING, Sign.NOTHING, Sign.SUSPECT]
+
+
+def test_what_is_told_again_or_late_changes_nothing() -> None:
+    keepalive = Keepalive(LIVENESS, now=0.0)
+    keepalive.received(1.0)
+    assert keepalive.look(3.0) is Sign.PING
+
+    for known in (1.0, 0.5, -inf):
+        keepalive.received(known)
+
+    assert keepalive.look(3.5) is Sign.NOTHING
+    assert keepalive.look(5.0) is Sign.SUSPECT
 
 
 def test_traffic_in_both_directions_needs_no_ping() -> None:
